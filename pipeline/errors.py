@@ -1,0 +1,50 @@
+"""What can go wrong, by what is to be done about it.
+
+PulseGuardError
+├── Rejected        the input is bad and will never work: dead letter, with the reason
+├── Unavailable     an outside system is away: wait, and try again
+├── EngineFailed    the model gave no usable advice in time: the nearest-incident rule decides
+└── Misconfigured   a setting is wrong or what it names does not answer: refuse to start, naming the variable
+
+Anything else that is raised is a bug.
+"""
+
+
+class PulseGuardError(Exception):
+    """The root of the tree above."""
+
+
+class Rejected(PulseGuardError):
+    """Bad input. ``reason`` is one sentence for the dead letter."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Unavailable(PulseGuardError):
+    """An outside system (``system``: postgres, qdrant, kafka, slack) is away. ``retry_after`` in seconds, if it said."""
+
+    def __init__(self, system: str, detail: str, retry_after: float | None = None) -> None:
+        super().__init__(f"{system}: {detail}")
+        self.system = system
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class EngineFailed(PulseGuardError):
+    """The model gave no usable advice. ``reason`` becomes the decision's ``fallback_reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Misconfigured(PulseGuardError):
+    """A setting is wrong. ``variable`` names it, ``mend`` says what to do."""
+
+    def __init__(self, variable: str, detail: str, mend: str = "") -> None:
+        super().__init__(f"{variable}: {detail}" + (f" ({mend})" if mend else ""))
+        self.variable = variable
+        self.detail = detail
+        self.mend = mend

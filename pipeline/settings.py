@@ -1,0 +1,85 @@
+"""The only reader of the environment: read once, cast or fail naming the variable, passed on as a value."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import Misconfigured
+
+
+def setting(variable: str, default: Any, doc: str, *, secret: bool = False, minimum: float | None = None) -> Any:
+    """A field of `Settings` that is read from ``variable``."""
+    metadata = {"variable": variable, "doc": doc, "secret": secret, "minimum": minimum}
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, with its default. The README's table is this class; a test keeps them equal."""
+
+    home: Path = setting("PULSEGUARD_HOME", Path(".pulseguard"), "where embedded parts keep their data")
+    kafka: str | None = setting("KAFKA_BOOTSTRAP_SERVERS", None, "Kafka; none: the embedded broker", secret=False)
+    database_url: str | None = setting("DATABASE_URL", None, "PostgreSQL; none: the embedded one", secret=True)
+    qdrant_url: str | None = setting("QDRANT_URL", None, "Qdrant; none: its in-process mode")
+    qdrant_api_key: str | None = setting("QDRANT_API_KEY", None, "Qdrant's key", secret=True)
+    embedding_model: str | None = setting(
+        "EMBEDDING_MODEL", None, "a fastembed name or a folder; none: the MiniLM that a package ships"
+    )
+    llm_model: str | None = setting("LLM_MODEL", None, "any litellm name; none: the nearest-incident rule decides")
+    llm_api_base: str | None = setting("LLM_API_BASE", None, "the model server's base URL")
+    llm_in_flight: int = setting("LLM_IN_FLIGHT", 64, "decisions in flight per worker", minimum=1)
+    llm_timeout: float = setting("LLM_TIMEOUT", 15.0, "seconds for all model calls of one decision", minimum=0.1)
+    slack_webhook_url: str | None = setting("SLACK_WEBHOOK_URL", None, "Slack incoming webhook", secret=True)
+    slack_bot_token: str | None = setting("SLACK_BOT_TOKEN", None, "Slack bot token, with SLACK_CHANNEL", secret=True)
+    slack_channel: str | None = setting("SLACK_CHANNEL", None, "the channel a bot token posts to")
+    slack_api_url: str = setting("SLACK_API_URL", "https://slack.com/api/", "Slack's Web API, for a proxy")
+    kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1)
+    http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1)
+    relay_port: int = setting("RELAY_PORT", 8765, "the relay's port", minimum=1)
+    postgres_port: int = setting("POSTGRES_PORT", 5433, "the embedded PostgreSQL's port", minimum=1)
+    host: str = setting("PULSEGUARD_HOST", "127.0.0.1", "the address that gateway and relay listen on")
+    topic_anomalies: str = setting("TOPIC_ANOMALIES", "anomalies", "where producers publish")
+    topic_enriched: str = setting("TOPIC_ENRICHED", "anomalies.enriched", "anomalies that ask for a decision")
+    topic_decisions: str = setting("TOPIC_DECISIONS", "decisions", "where decisions appear")
+    topic_dlq: str = setting("TOPIC_DLQ", "anomalies.dlq", "dead letters")
+    topic_incidents: str = setting("TOPIC_INCIDENTS", "incidents", "knowledge, by incident id")
+    topic_feedback: str = setting("TOPIC_FEEDBACK", "feedback", "verdicts on decisions")
+    topic_partitions: int = setting("TOPIC_PARTITIONS", 4, "partitions of the topics made at start", minimum=1)
+    topic_replication: int = setting("TOPIC_REPLICATION", 1, "replicas of the topics made at start", minimum=1)
+    max_event_bytes: int = setting("MAX_EVENT_BYTES", 262144, "larger anomalies are dead letters", minimum=1024)
+    episode_quiet_seconds: float = setting(
+        "EPISODE_QUIET_SECONDS", 900.0, "an anomaly after this much quiet opens a new episode", minimum=1
+    )
+    nearest_threshold: float = setting("NEAREST_THRESHOLD", 0.40, "similarity below which the rule escalates")
+    actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
+    allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for the relay, comma-separated")
+    relay_token: str | None = setting("RELAY_TOKEN", None, "a token that relay clients must show", secret=True)
+    log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning or error")
+
+
+def read(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this environment. Raises `Misconfigured` naming the first variable that does not parse."""
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        variable = item.metadata["variable"]
+        raw = environ.get(variable, "").strip()
+        if raw:
+            values[item.name] = _cast(variable, raw, item.default, item.metadata["minimum"])
+    settings = Settings(**values)
+    if settings.slack_bot_token and not settings.slack_channel:
+        raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
+    return settings
+
+
+def _cast(variable: str, raw: str, default: Any, minimum: float | None) -> Any:
+    cast = str if default is None else type(default)
+    try:
+        value = Path(raw).expanduser() if isinstance(default, Path) else cast(raw)
+    except ValueError:
+        raise Misconfigured(variable, f"{raw!r} is not a {cast.__name__}") from None
+    if minimum is not None and not minimum <= value < float("inf"):
+        raise Misconfigured(variable, f"{raw} is below {minimum} or not finite")
+    return value

@@ -1,0 +1,60 @@
+"""An anomaly: one event from monitoring, saying that something is wrong now."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from schemas.decision import Evidence
+
+Severity = Literal["info", "warning", "error", "critical"]
+Status = Literal["firing", "resolved"]
+
+
+class Metric(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The measurement behind an anomaly. ``unit`` is that of ``value`` and ``baseline``."""
+
+    name: str | None = None
+    value: float | None = None
+    baseline: float | None = None
+    unit: str | None = None
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event from monitoring. Only ``error_type`` is required; unknown fields are ignored.
+
+    ``spike_percentage`` is the deviation from normal in percent (450 means 450 % above it).
+    ``id`` is the producer's; without one the pipeline derives it from topic, partition and offset.
+    """
+
+    error_type: Annotated[str, Meta(min_length=1, max_length=256)]
+    id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    service: Annotated[str, Meta(max_length=256)] | None = None
+    environment: Annotated[str, Meta(max_length=256)] | None = None
+    severity: Severity | None = None
+    spike_percentage: float | None = None
+    metric: Metric | None = None
+    message: Annotated[str, Meta(max_length=65536)] | None = None
+    labels: dict[str, str] = {}
+    occurred_at: Annotated[datetime, Meta(tz=True)] | None = None
+    status: Status = "firing"
+    source: Annotated[str, Meta(max_length=1024)] | None = None
+    link: Annotated[str, Meta(max_length=4096)] | None = None
+
+
+class EnrichedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """The anomaly that asks for a decision, with the past incidents nearest to it.
+
+    ``evidence`` is ordered, nearest first. ``received_at`` is the anomaly's arrival in Kafka (UTC).
+    ``timings`` are milliseconds per stage so far.
+    """
+
+    anomaly: Anomaly
+    anomaly_id: str
+    fingerprint: str
+    episode_id: str
+    revision: int
+    evidence: list[Evidence]
+    received_at: datetime
+    timings: dict[str, float]

@@ -1,0 +1,76 @@
+"""A decision: the advice for one episode, with its evidence, confidence and provenance."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Verdict = Literal["recommend", "escalate"]
+Engine = Literal["nearest", "llm"]
+
+
+class Action(msgspec.Struct, frozen=True):
+    """An action of the catalogue (``deploy/actions.yaml``) aimed at a target, its parameters within their bounds."""
+
+    name: str
+    target: str
+    parameters: dict[str, float | int | str | bool] = {}
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """A past incident near to the anomaly. ``score`` is the dense cosine similarity, -1..1.
+
+    ``action`` is what was done then (None where the incident names none); ``summary`` and ``outcome`` are for the
+    reader and the model.
+    """
+
+    incident_id: str
+    title: str
+    score: float
+    action: Action | None = None
+    outcome: Literal["resolved", "mitigated", "failed", "unknown"] = "unknown"
+    summary: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the model call cost. ``cost_usd`` is None where the price is not known."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Advice for one revision of one episode.
+
+    ``id`` derives from episode and revision: deciding twice gives the same id. ``confidence_score`` is the
+    probability, 0..1, that the advice is right. ``latency_ms`` runs from the anomaly's arrival in Kafka to the
+    decision; ``timings`` are milliseconds per stage.
+    """
+
+    id: str
+    episode_id: str
+    revision: int
+    anomaly_id: str
+    fingerprint: str
+    service: str | None
+    error_type: str
+    severity: Literal["info", "warning", "error", "critical"] | None
+    symptom: str
+    matched_incident: str | None
+    verdict: Verdict
+    recommended_action: str
+    action: Action
+    confidence_score: Annotated[float, Meta(ge=0, le=1)]
+    rationale: str
+    evidence: list[Evidence]
+    occurrences: int
+    engine: Engine
+    model: str | None
+    prompt_version: str | None
+    usage: Usage
+    fallback_reason: str | None
+    latency_ms: float
+    timings: dict[str, float]
+    created_at: datetime
