@@ -56,6 +56,7 @@ class Settings:
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
     allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for the relay, comma-separated")
     relay_token: str | None = setting("RELAY_TOKEN", None, "a token that relay clients must show", secret=True)
+    kafka_is_embedded: bool = field(default=False, metadata={})
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning or error")
 
 
@@ -64,6 +65,8 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     for item in fields(Settings):
+        if not item.metadata:
+            continue
         variable = item.metadata["variable"]
         raw = environ.get(variable, "").strip()
         if raw:
