@@ -4,6 +4,7 @@ a tail (every replica sees everything) and a subscription (a group shares the wo
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -232,6 +233,26 @@ def _create_topics(settings: Settings, names: Sequence[str]) -> None:
                     "KAFKA_BOOTSTRAP_SERVERS", f"no answer from {settings.kafka}", "is Kafka running there?"
                 ) from exc
             raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", f"topic {name!r}: {error.str()}") from exc
+
+
+async def prime_group(settings: Settings, group: str) -> None:
+    """Make a fresh group of the embedded broker once have a generation.
+
+    Its first generation is 0, in which Faust's client sends no LeaveGroup: the first graceful stop would leave a ghost
+    that the next start waits for. Joins with Faust's own timeout and assignor, and leaves.
+    """
+    await asyncio.to_thread(_prime_group, settings, group)
+
+
+def _prime_group(settings: Settings, group: str) -> None:
+    config = {"partition.assignment.strategy": "roundrobin", "session.timeout.ms": 3000, "heartbeat.interval.ms": 500}
+    consumer = Consumer(_consumer(settings, group) | config | {"enable.auto.commit": False})
+    assigned = threading.Event()
+    consumer.subscribe([settings.topic_feedback], on_assign=lambda *_: assigned.set())
+    deadline = time.monotonic() + 10
+    while not assigned.is_set() and time.monotonic() < deadline:
+        consumer.poll(0.05)
+    consumer.close()
 
 
 async def topic_id(settings: Settings, topic: str) -> str:

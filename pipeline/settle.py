@@ -1,0 +1,64 @@
+"""One message to one fate: done, or dead-lettered. The only retry loop of the worker, and its only broad catch.
+
+- `Unavailable`: wait with capped backoff and try again, for as long as it takes; lag is the alarm.
+- `Rejected`: bad input; dead letter with the reason.
+- anything else is a bug: logged with its traceback, dead letter.
+
+A batch that fails as a whole is settled one by one, so that one poisoned message costs nobody else's fate.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from pipeline.errors import Rejected, Unavailable
+from pipeline.kafka import Message
+from schemas import Reason
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 5.0
+"""Seconds."""
+
+T = TypeVar("T")
+Rejection = tuple[Message, str]
+Work = Callable[[Sequence[Message]], Awaitable[Sequence[Rejection]]]
+"""A stage over a batch: returns the messages it rejects, raises for what concerns the whole batch."""
+Bury = Callable[[Message, Reason, str], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+async def settle(messages: Sequence[Message], work: Work, bury: Bury) -> None:
+    """Return once every message is done or dead-lettered. Raises nothing but cancellation."""
+    try:
+        for message, reason in await until_available(lambda: work(messages)):
+            await _dead_letter(bury, message, "rejected", reason)
+    except Exception as exc:  # noqa: BLE001 - the one broad catch: a stage's bug must not lose an event
+        if len(messages) > 1:
+            for message in messages:
+                await settle([message], work, bury)
+        elif isinstance(exc, Rejected):
+            await _dead_letter(bury, messages[0], "rejected", exc.reason)
+        else:
+            log.exception("stage_bug", topic=messages[0].topic, offset=messages[0].offset)
+            await _dead_letter(bury, messages[0], "bug", f"{type(exc).__name__}: {exc}")
+
+
+async def until_available(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Call ``attempt`` until no outside system it needs is away."""
+    wait = FIRST_WAIT
+    while True:
+        try:
+            return await attempt()
+        except Unavailable as exc:
+            if wait == FIRST_WAIT:
+                log.warning("waiting", system=exc.system, detail=exc.detail)
+            await asyncio.sleep(exc.retry_after or wait)
+            wait = min(wait * 2, LONGEST_WAIT)
+
+
+async def _dead_letter(bury: Bury, message: Message, reason: Reason, text: str) -> None:
+    log.warning("dead_letter", reason=reason, detail=text[:300], topic=message.topic, offset=message.offset)
+    await until_available(lambda: bury(message, reason, text))

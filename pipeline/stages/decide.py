@@ -1,0 +1,104 @@
+"""anomalies.enriched → decisions: one decision for one revision of one episode, written down before it is published.
+
+A redelivered input that is decided already asks no model: what the table holds is published again, byte for byte.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import perf_counter
+
+import msgspec
+
+from pipeline import metrics
+from pipeline.catalogue import Catalogue
+from pipeline.errors import EngineFailed, Rejected
+from pipeline.kafka import Message, Sender
+from pipeline.llm import Llm
+from pipeline.nearest import Advice, advise, symptom_of
+from pipeline.settings import Settings
+from pipeline.settle import Rejection
+from pipeline.stages import ingest
+from pipeline.stages.enrich import ms
+from pipeline.stages.publish import event_headers
+from pipeline.stages.record import Record
+from schemas import Decision, EnrichedAnomaly
+
+_enriched = msgspec.json.Decoder(EnrichedAnomaly)
+
+
+async def decide(
+    messages: Sequence[Message], *, settings: Settings, record: Record, sender: Sender, catalogue: Catalogue,
+    llm: Llm | None,
+) -> list[Rejection]:  # fmt: skip
+    """Decide one enriched anomaly (the batch holds one: model calls share nothing)."""
+    (message,) = messages
+    enriched = read(message)
+    decision_id = ingest.decision_id(enriched.episode_id, enriched.revision)
+    body = await record.decision_body(decision_id)
+    if body is None:
+        started = perf_counter()
+        advice = await advised(enriched, catalogue, settings.nearest_threshold, llm)
+        occurrences = await record.episode_occurrences(enriched.episode_id)
+        now = datetime.now(UTC)
+        decision = compose(decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now)
+        body = await record.save_decision(decision)
+        metrics.decisions.labels(engine=advice.engine, verdict=advice.verdict).inc()
+        metrics.decision_latency.observe(decision.latency_ms / 1000)
+    headers = event_headers("decision", decision_id, message)
+    await sender.send(settings.topic_decisions, enriched.fingerprint.encode(), body, headers)
+    return []
+
+
+def read(message: Message) -> EnrichedAnomaly:
+    """The enriched anomaly in a record of ours. Raises `Rejected`."""
+    try:
+        return _enriched.decode(message.value or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise Rejected(f"not an enriched anomaly: {exc}") from exc
+
+
+async def advised(enriched: EnrichedAnomaly, catalogue: Catalogue, threshold: float, llm: Llm | None) -> Advice:
+    """The model's advice, or the nearest-incident rule's where there is no model or it failed: late is worse than plain."""
+    if llm is None:
+        return advise(enriched, catalogue, threshold)
+    try:
+        return await llm.advise(enriched, catalogue)
+    except EngineFailed as exc:
+        return replace(advise(enriched, catalogue, threshold), fallback_reason=exc.reason)
+
+
+def compose(
+    decision_id: str, enriched: EnrichedAnomaly, advice: Advice, catalogue: Catalogue, occurrences: int,
+    decide_ms: float, now: datetime,
+) -> Decision:  # fmt: skip
+    """Advice and anomaly to the decision that everybody sees."""
+    anomaly = enriched.anomaly
+    latency = max((now - enriched.received_at).total_seconds() * 1000, 0.0)  # clocks of producers may run ahead
+    return Decision(
+        id=decision_id,
+        episode_id=enriched.episode_id,
+        revision=enriched.revision,
+        anomaly_id=enriched.anomaly_id,
+        fingerprint=enriched.fingerprint,
+        service=anomaly.service,
+        error_type=anomaly.error_type,
+        severity=anomaly.severity,
+        symptom=symptom_of(anomaly),
+        matched_incident=advice.matched_incident,
+        verdict=advice.verdict,
+        recommended_action=catalogue.sentence(advice.action),
+        action=advice.action,
+        confidence_score=advice.confidence,
+        rationale=advice.rationale,
+        evidence=enriched.evidence,
+        occurrences=occurrences,
+        engine=advice.engine,
+        model=advice.model,
+        prompt_version=advice.prompt_version,
+        usage=advice.usage,
+        fallback_reason=advice.fallback_reason,
+        latency_ms=round(latency, 2),
+        timings=enriched.timings | {"decide": decide_ms},
+        created_at=now,
+    )

@@ -1,0 +1,92 @@
+"""anomalies → anomalies.enriched: count the anomaly into its episode; one that opens an episode asks for a decision,
+with the nearest past incidents as evidence.
+
+An anomaly of an episode that is open already costs a decode, a fingerprint and its share of one transaction.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from time import perf_counter
+
+import msgspec
+
+from pipeline.errors import Rejected
+from pipeline.index import Index, query_of
+from pipeline.kafka import Message, Sender
+from pipeline.settings import Settings
+from pipeline.settle import Rejection
+from pipeline.stages import ingest
+from pipeline.stages.publish import event_headers
+from pipeline.stages.record import Arrival, Opening, Record
+from schemas import EnrichedAnomaly, Evidence
+
+
+async def enrich(
+    messages: Sequence[Message], *, settings: Settings, topic_id: str, record: Record, index: Index, sender: Sender
+) -> list[Rejection]:
+    """Settle a batch; returns what is unreadable. Every effect is keyed by the anomaly's id: repeating it is free."""
+    started = perf_counter()
+    arrivals: dict[str, tuple[Arrival, Message]] = {}
+    rejections: list[Rejection] = []
+    for message in messages:
+        try:
+            arrival = read(message, settings.max_event_bytes, topic_id)
+        except Rejected as exc:
+            rejections.append((message, exc.reason))
+        else:
+            arrivals.setdefault(arrival.anomaly_id, (arrival, message))
+    if not arrivals:
+        return rejections
+    openings = await record.record_arrivals(
+        [arrival for arrival, _ in arrivals.values()], settings.episode_quiet_seconds
+    )
+    recorded = perf_counter()
+    if openings:
+        opened = [arrivals[opening.anomaly_id] for opening in openings]
+        evidence = await index.search([query_of(arrival.anomaly) for arrival, _ in opened])
+        timings = {"record": ms(started, recorded), "search": ms(recorded, perf_counter())}
+        await asyncio.gather(
+            *(
+                _ask(sender, settings.topic_enriched, opening, arrival, message, found, timings)
+                for opening, (arrival, message), found in zip(openings, opened, evidence, strict=True)
+            )
+        )
+    return rejections
+
+
+def read(message: Message, max_bytes: int, topic_id: str) -> Arrival:
+    """Raw record to what the episode needs. Raises `Rejected`."""
+    anomaly = ingest.decode(message, max_bytes)
+    return Arrival(
+        anomaly=anomaly,
+        anomaly_id=ingest.identify(anomaly, message, topic_id),
+        fingerprint=ingest.fingerprint(anomaly),
+        topic_id=topic_id,
+        partition=message.partition,
+        offset=message.offset,
+        received_at=datetime.fromtimestamp(max(message.timestamp, 0) / 1000, UTC),
+    )
+
+
+def ms(start: float, end: float) -> float:
+    """Milliseconds between two readings of the monotonic clock."""
+    return round((end - start) * 1000, 2)
+
+
+async def _ask(
+    sender: Sender, topic: str, opening: Opening, arrival: Arrival, message: Message,
+    evidence: list[Evidence], timings: dict[str, float],
+) -> None:  # fmt: skip
+    enriched = EnrichedAnomaly(
+        anomaly=arrival.anomaly,
+        anomaly_id=arrival.anomaly_id,
+        fingerprint=arrival.fingerprint,
+        episode_id=opening.episode_id,
+        revision=opening.revision,
+        evidence=evidence,
+        received_at=arrival.received_at,
+        timings=timings,
+    )
+    headers = event_headers("anomaly.enriched", ingest.decision_id(opening.episode_id, opening.revision), message)
+    await sender.send(topic, arrival.fingerprint.encode(), msgspec.json.encode(enriched), headers)

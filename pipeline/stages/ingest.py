@@ -1,0 +1,128 @@
+"""Raw bytes to a certain `Anomaly`: decode, identify, fingerprint. No I/O; after this the types are certain."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import Rejected
+from pipeline.kafka import Message
+from schemas import Anomaly
+
+IDENTIFYING_LABELS = ("cluster", "namespace", "region", "deployment", "database", "queue", "topic", "job")
+"""Labels that tell one fault from another; the rest (instance, pod, …) tell its occurrences apart."""
+_NESTING = 100
+"""Deeper JSON than this is no anomaly."""
+
+_anomaly = msgspec.json.Decoder(Anomaly)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode(message: Message, max_bytes: int) -> Anomaly:
+    """The anomaly in a record, plain or a CloudEvent in structured mode. Raises `Rejected`."""
+    if not message.value:
+        raise Rejected("the record is empty" if message.value == b"" else "the record is a tombstone (no value)")
+    if len(message.value) > max_bytes:
+        raise Rejected(f"{len(message.value)} bytes are more than the {max_bytes} allowed")
+    if _depth(message.value) > _NESTING:
+        raise Rejected(f"nested deeper than {_NESTING}")
+    body, event_id = _unwrapped(message.value, dict(message.headers))
+    try:
+        anomaly = _anomaly.decode(body)
+    except msgspec.ValidationError as exc:
+        raise Rejected(f"not an anomaly: {exc}") from exc
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Rejected(f"not JSON: {exc}") from exc
+    for text in _texts(anomaly):
+        _check_text(text)
+    for number in (anomaly.spike_percentage, anomaly.metric and anomaly.metric.value, anomaly.metric and anomaly.metric.baseline):
+        if number is not None and not math.isfinite(number):
+            raise Rejected("a number is not finite")
+    return anomaly if anomaly.id or not event_id else msgspec.structs.replace(anomaly, id=event_id)
+
+
+def identify(anomaly: Anomaly, message: Message, topic_id: str) -> str:
+    """The producer's id, or one from where the record lies: redelivery gives the same.
+
+    ``topic_id`` is Kafka's own id of the topic, so that a topic that is made anew repeats no id.
+    """
+    return anomaly.id or "anm_" + _digest([topic_id, message.partition, message.offset])
+
+
+def fingerprint(anomaly: Anomaly) -> str:
+    """What makes two anomalies the same fault: a digest of canonical name → value pairs.
+
+    Pairs, not joined values: ("ab", "c") and ("a", "bc") must differ.
+    """
+    pairs = {"environment": anomaly.environment, "service": anomaly.service, "error_type": anomaly.error_type}
+    pairs |= {f"label:{name}": anomaly.labels[name] for name in IDENTIFYING_LABELS if name in anomaly.labels}
+    return "fp_" + _digest(sorted((name, value.strip()) for name, value in pairs.items() if value is not None))
+
+
+def decision_id(episode_id: str, revision: int) -> str:
+    """Deciding the same revision of the same episode twice gives the same id."""
+    return "dec_" + _digest([episode_id, revision])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:24]
+
+
+def _unwrapped(value: bytes, headers: dict[str, bytes]) -> tuple[bytes, str | None]:
+    """The anomaly's JSON, and the CloudEvent's id where it came in an envelope or with ce_ headers."""
+    ce_id = headers.get("ce_id")
+    source = (headers.get("ce_source") or b"").decode(errors="replace")
+    event_id = f"{source}#{ce_id.decode(errors='replace')}"[:256] if ce_id else None
+    if b'"specversion"' not in value:
+        return value, event_id
+    try:
+        envelope = _object.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return value, event_id  # the anomaly's own decoder says better what is wrong
+    if not {"specversion", "id", "source", "type", "data"} <= envelope.keys():
+        return value, event_id
+    try:
+        names = [msgspec.json.decode(envelope[name], type=str) for name in ("source", "id")]
+    except msgspec.MsgspecError as exc:
+        raise Rejected(f"not a CloudEvent: {exc}") from exc
+    return bytes(envelope["data"]), "#".join(names)[:256]
+
+
+def _texts(anomaly: Anomaly) -> Iterable[str]:
+    yield from (anomaly.error_type, anomaly.id or "", anomaly.service or "", anomaly.environment or "")
+    yield from (anomaly.message or "", anomaly.source or "", anomaly.link or "")
+    yield from anomaly.labels
+    yield from anomaly.labels.values()
+    if anomaly.metric is not None:
+        yield from (anomaly.metric.name or "", anomaly.metric.unit or "")
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise Rejected("a string holds a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text) if not text.isascii() else False:
+        raise Rejected("a string holds a lone surrogate")
+
+
+def _depth(value: bytes) -> int:
+    """The deepest nesting of JSON text, brackets inside strings not counted. Linear, and without recursion."""
+    if value.count(b"{") + value.count(b"[") <= _NESTING:
+        return 0  # cannot be deeper than it has brackets
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in value:
+        if escaped:
+            escaped = False
+        elif in_string:
+            escaped = byte == 0x5C
+            in_string = byte != 0x22
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+    return deepest

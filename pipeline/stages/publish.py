@@ -1,0 +1,42 @@
+"""What leaves the worker: a record with CloudEvents headers (Kafka binding, binary mode), acknowledged by Kafka."""
+
+from datetime import UTC, datetime
+
+from pipeline.errors import Rejected
+from pipeline.kafka import Headers, Message, Sender
+from schemas import DeadLetter, Reason
+
+SOURCE = b"pulseguard"
+_KEPT_AFTER_REFUSAL = 500_000
+
+
+def event_headers(event_type: str, event_id: str, message: Message | None = None) -> Headers:
+    """The CloudEvents headers of a record of ours, with the trace of the record that caused it."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_type", f"pulseguard.{event_type}".encode()),
+        ("ce_source", SOURCE),
+        ("ce_id", event_id.encode()),
+        ("ce_time", datetime.now(UTC).isoformat().encode()),
+        ("content-type", b"application/json"),
+    ]
+    if message is not None:
+        headers += [(name, value) for name, value in message.headers if name == "traceparent"]
+    return headers
+
+
+async def bury(sender: Sender, topic: str, message: Message, reason: Reason, text: str) -> None:
+    """Dead-letter a message: its bytes and key as they came, our headers after its own.
+
+    Where Kafka refuses the record as too large, its beginning is kept and the header ``pulseguard_truncated`` says so.
+    """
+    letter = DeadLetter(
+        reason=reason, message=text[:2000], topic=message.topic, partition=message.partition,
+        offset=message.offset, time=datetime.now(UTC),
+    )  # fmt: skip
+    headers = [*message.headers, *letter.headers()]
+    try:
+        await sender.send(topic, message.key, message.value, headers)
+    except Rejected:
+        cut = (message.value or b"")[:_KEPT_AFTER_REFUSAL]
+        await sender.send(topic, message.key, cut, [*headers, ("pulseguard_truncated", b"true")])

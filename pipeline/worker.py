@@ -1,0 +1,139 @@
+"""The Faust worker: raw bytes from topics to stages, many events in flight, each acknowledged when it is settled.
+
+A Faust agent that raises loses its event, so nothing leaves an agent's body: `settle` gives every message a fate, and
+only then is the event acknowledged.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import faust
+import structlog
+
+from pipeline import metrics, offsets
+from pipeline.kafka import Message
+from pipeline.settings import Settings
+from pipeline.settle import Bury, Work, settle
+
+GROUP = "pulseguard"
+BATCH = 500
+DRAIN_SECONDS = 25.0
+"""How long a stop waits for what is in flight; more than a model call may take."""
+
+log = structlog.get_logger()
+Deliver = Callable[[asyncio.TaskGroup, Any], Awaitable[None]]
+
+
+def build(settings: Settings) -> faust.App:
+    """The Faust app, with no agents yet. Kafka's own timeouts; short ones for the embedded broker, whose joins wait
+    half a session.
+    """
+    offsets.check_version()
+    logging.getLogger("faust").setLevel(logging.ERROR)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    logging.getLogger("mode").setLevel(logging.ERROR)
+    url = f"kafka://{(settings.kafka or '').replace(',', ';kafka://')}"
+    app = faust.App(
+        GROUP,
+        broker=url,
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_session_timeout=3 if settings.kafka_is_embedded else 30,
+        broker_heartbeat_interval=0.5 if settings.kafka_is_embedded else 3,
+        broker_commit_interval=0.5,
+        stream_wait_empty=True,
+        stream_buffer_maxsize=4096,
+    )
+    transport = offsets.TrackedTransport(app.conf.broker_consumer, app)
+    transport.fetch_wait_ms = 50 if settings.kafka_is_embedded else 500
+    app.transport = transport
+    return app
+
+
+def in_batches(app: faust.App, topic: str, name: str, work: Work, bury: Bury) -> None:
+    """Feed ``work`` with what has come while it was busy, up to `BATCH` messages. One message alone waits for nothing."""
+
+    async def agent(stream: Any) -> None:
+        waiting: asyncio.Queue[Any] = asyncio.Queue(BATCH)
+
+        async def drain() -> None:
+            while True:
+                events = [await waiting.get()]
+                while len(events) < BATCH and not waiting.empty():
+                    events.append(waiting.get_nowait())
+                await _settled(events, work, bury)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(drain(), name=f"{name}-drain")
+            async for event in stream.noack().events():
+                await waiting.put(event)
+
+    app.agent(_raw(app, topic), name=name)(agent)
+
+
+def one_by_one(app: faust.App, topic: str, name: str, work: Work, bury: Bury, in_flight: int) -> None:
+    """Feed ``work`` with single messages, up to ``in_flight`` at once and in no order."""
+
+    async def agent(stream: Any) -> None:
+        slots = asyncio.Semaphore(in_flight)
+
+        async def one(event: Any) -> None:
+            with metrics.in_flight.track_inprogress():
+                try:
+                    await _settled([event], work, bury)
+                finally:
+                    slots.release()
+
+        async with asyncio.TaskGroup() as group:
+            async for event in stream.noack().events():
+                await slots.acquire()
+                group.create_task(one(event), name=name)
+
+    app.agent(_raw(app, topic), name=name)(agent)
+
+
+async def run(app: faust.App, ready: asyncio.Event) -> None:
+    """Run until cancelled; then drain, commit and leave the group. Raises when Faust itself crashes."""
+    await app.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(_announce(app, ready))
+            await app.wait_until_stopped()
+            watcher.cancel()
+        if app.crash_reason is not None:
+            raise app.crash_reason
+    finally:
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await app.stop()
+        except TimeoutError:
+            log.warning("drain_incomplete", detail="what is in flight will be delivered again")
+
+
+async def _announce(app: faust.App, ready: asyncio.Event) -> None:
+    while not app.consumer.assignment():
+        await asyncio.sleep(0.05)
+    ready.set()
+
+
+async def _settled(events: Sequence[Any], work: Work, bury: Bury) -> None:
+    await settle([_message(event.message) for event in events], work, bury)
+    for event in events:
+        event.ack()
+
+
+def _message(raw: Any) -> Message:
+    headers = raw.headers.items() if isinstance(raw.headers, dict) else raw.headers or ()
+    return Message(
+        raw.topic, raw.partition, raw.offset, raw.key, raw.value, list(headers), int((raw.timestamp or 0) * 1000)
+    )
+
+
+def _raw(app: faust.App, topic: str) -> Any:
+    return app.topic(
+        topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", allow_empty=True
+    )
