@@ -50,13 +50,23 @@ async def embedded(settings: Settings) -> AsyncIterator[Settings]:
         yield settings
 
 
-def required(settings: Settings) -> Settings:
-    """The settings, if they name what a part of a fleet needs. Raises `Misconfigured`."""
+def required_kafka(settings: Settings) -> Settings:
+    """The settings, if they name Kafka. Raises `Misconfigured`."""
     if settings.kafka is None:
         raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", "is not set", "name your Kafka, or start `pulseguard up`")
+    return settings
+
+
+def required_database(settings: Settings) -> Settings:
+    """The settings, if they name PostgreSQL. Raises `Misconfigured`."""
     if settings.database_url is None:
         raise Misconfigured("DATABASE_URL", "is not set", "name your PostgreSQL, or start `pulseguard up`")
     return settings
+
+
+def required(settings: Settings) -> Settings:
+    """The settings, if they name what a part of a fleet needs. Raises `Misconfigured`."""
+    return required_database(required_kafka(settings))
 
 
 async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, seed: bool = False) -> None:

@@ -1,0 +1,329 @@
+"""The command line."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import structlog
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from pipeline import app as composition
+from pipeline import demo, doctor, endpoints, kafka, settings
+from pipeline.embedding import open_embedder
+from pipeline.errors import Misconfigured, PulseGuardError, Rejected
+from pipeline.index import Query, open_index
+from pipeline.knowledge import read_incidents
+from pipeline.migrations import migrate
+from pipeline.settings import Settings
+from pipeline.stages.record import Record, open_record
+from schemas import Decision
+
+T = TypeVar("T")
+cli = typer.Typer(
+    name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="PulseGuard: publish an anomaly to Kafka; get what it is, what worked last time, and how far to trust that.",
+)  # fmt: skip
+incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
+dlq_cli = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, and why.")
+cli.add_typer(incidents_cli, name="incidents")
+cli.add_typer(dlq_cli, name="dlq")
+out = Console()
+err = Console(stderr=True)
+
+
+@cli.command()
+def up(
+    demo_run: Annotated[bool, typer.Option("--demo", help="Also send a realistic mixed scenario.")] = False,  # noqa: FBT002
+) -> None:
+    """Start everything, on embedded parts where the environment names none, and show decisions as they come."""
+
+    async def ready(running: Settings) -> None:
+        _print_endpoints(running)
+        _background.add(asyncio.create_task(_show_decisions(running)))
+        if demo_run:
+            _background.add(asyncio.create_task(demo.play(running, err.print)))
+
+    _run(composition.up(settings.read(), ready))
+
+
+@cli.command()
+def run(roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(composition.ROLES)}.")]) -> None:
+    """Start some roles of a fleet. Kafka and PostgreSQL must be named, or a `pulseguard up` be running here."""
+    unknown = sorted(set(roles) - set(composition.ROLES))
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: not a role; choose from {', '.join(composition.ROLES)}")
+
+    async def ready(_: Settings) -> None:
+        err.print(f"ready: {', '.join(roles)}")
+
+    _run(composition.run(composition.required(_completed()), roles, ready))
+
+
+@cli.command()
+def send(
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines, one JSON object, or a JSON list.")],
+) -> None:
+    """Publish anomalies and wait until Kafka has acknowledged each one."""
+    text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    values = list(_json_values(text))
+
+    async def publish() -> None:
+        current = composition.required_kafka(_completed())
+        sender = kafka.Sender(current)
+        try:
+            for start in track(range(0, len(values), 1000), "sending", console=err, disable=not err.is_terminal):
+                await asyncio.gather(
+                    *(sender.send(current.topic_anomalies, None, value) for value in values[start : start + 1000])
+                )
+        finally:
+            await sender.close()
+
+    _run(publish())
+    out.print(f"{len(values)} sent")
+
+
+@incidents_cli.command("load")
+def incidents_load(path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown.")]) -> None:
+    """Add past incidents. Loading the same ones again changes nothing."""
+    incidents = read_incidents(path)
+
+    async def load() -> int:
+        async with _record() as record:
+            return await record.upsert_incidents(incidents)
+
+    changed = _run(load())
+    out.print(f"{len(incidents)} read, {changed} new or changed; running workers find them within seconds")
+
+
+@incidents_cli.command("search")
+def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
+    """Find past incidents by what was seen."""
+
+    async def search() -> list[Any]:
+        current = _completed()
+        async with _record() as record, open_index(current, await asyncio.to_thread(open_embedder, current)) as index:
+            await index.sync(record)
+            return (await index.search([Query(text=query, service=None, error_type=None)], limit))[0]
+
+    table = Table("score", "incident", "title", "action", "outcome")
+    for hit in _run(search()):
+        action = hit.action.name if hit.action else "-"
+        table.add_row(f"{hit.score:.2f}", hit.incident_id, hit.title, action, hit.outcome)
+    out.print(table)
+
+
+@incidents_cli.command("reindex")
+def incidents_reindex() -> None:
+    """Build Qdrant anew from PostgreSQL. In-process copies of running workers keep themselves level."""
+
+    async def rebuild() -> int:
+        current = _completed()
+        async with _record() as record, open_index(current, await asyncio.to_thread(open_embedder, current)) as index:
+            return await index.rebuild(record)
+
+    out.print(f"{_run(rebuild())} incidents indexed")
+
+
+@cli.command()
+def stats() -> None:
+    """What was received, decided and notified."""
+
+    async def read() -> dict[str, Any]:
+        async with _record() as record:
+            return await record.stats()
+
+    table = Table(show_header=False)
+    for name, value in _run(read()).items():
+        table.add_row(name, str(value))
+    out.print(table)
+
+
+@dlq_cli.command("list")
+def dlq_list(
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, bytes as text.")] = False,  # noqa: FBT002
+) -> None:
+    """The newest dead letters: why, and where from."""
+    letters = _run(_dead_letters())[-limit:]
+    if as_json:
+        for letter in letters:
+            row = _origin(letter) | {"value": (letter.value or b"").decode(errors="replace")}
+            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+        return
+    table = Table("time", "from", "reason", "message", "bytes")
+    for letter in letters:
+        origin = _origin(letter)
+        where = f"{origin['topic']}/{origin['partition']}@{origin['offset']}"
+        size = str(len(letter.value or b""))
+        table.add_row(origin["time"], where, origin["reason"], origin["message"][:100], size)
+    out.print(table)
+
+
+@dlq_cli.command("retry")
+def dlq_retry(
+    reason: Annotated[str, typer.Option(help="Only these: rejected, bug or refused.")] = "bug",
+) -> None:
+    """Publish dead letters again on the topic they came from, after the cause is mended."""
+
+    async def retry() -> int:
+        letters = [letter for letter in await _dead_letters() if _origin(letter)["reason"] == reason]
+        sender = kafka.Sender(composition.required_kafka(_completed()))
+        try:
+            for letter in letters:
+                headers = [header for header in letter.headers if not header[0].startswith("pulseguard_")]
+                await sender.send(_origin(letter)["topic"], letter.key, letter.value, headers)
+        finally:
+            await sender.close()
+        return len(letters)
+
+    out.print(f"{_run(retry())} published again")
+
+
+@cli.command()
+def env() -> None:
+    """The endpoints of the running `up` (or of the environment) as KEY=VALUE."""
+    current = settings.read()
+    lines = endpoints.as_lines(endpoints.completed(current)) | {
+        key: value for key, value in endpoints.read(current.home).items() if key.endswith("_URL")
+    }
+    for key, value in lines.items():
+        sys.stdout.write(f"{key}={value}\n")
+
+
+@cli.command("doctor")
+def doctor_command() -> None:
+    """Check each configured part; where one fails, name the variable and the mend."""
+    table = Table("part", "state", "detail")
+    checks = _run(doctor.examine(_completed()))
+    for check in checks:
+        state = "[green]ok[/]" if check.healthy else "[red]fails[/]"
+        table.add_row(check.part, state, check.detail)
+    out.print(table)
+    if not all(check.healthy for check in checks):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; an error we know is one line and exit code 2, never a traceback."""
+    try:
+        _configure_log(settings.read())
+        cli()
+    except Rejected as exc:
+        err.print(f"[red]error[/] {exc.reason}", highlight=False)
+        sys.exit(2)
+    except (PulseGuardError, OSError) as exc:
+        err.print(f"[red]error[/] {exc}", highlight=False, markup=True)
+        sys.exit(2)
+
+
+_background: set[asyncio.Task[None]] = set()
+
+
+def _configure_log(current: Settings) -> None:
+    level = logging.getLevelNamesMapping().get(current.log_level.upper())
+    if level is None:
+        raise Misconfigured("LOG_LEVEL", f"{current.log_level!r} is not debug, info, warning or error")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    render = structlog.dev.ConsoleRenderer() if err.is_terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if not err.is_terminal else structlog.processors.StackInfoRenderer(),
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _completed() -> Settings:
+    return endpoints.completed(settings.read())
+
+
+@asynccontextmanager
+async def _record() -> AsyncIterator[Record]:
+    url = composition.required_database(_completed()).database_url
+    await migrate(str(url))
+    async with open_record(str(url)) as record:
+        yield record
+
+
+async def _dead_letters() -> list[kafka.Message]:
+    current = composition.required_kafka(_completed())
+    return await kafka.read_all(current, current.topic_dlq)
+
+
+def _origin(letter: kafka.Message) -> dict[str, str]:
+    found = {name.removeprefix("pulseguard_"): value.decode(errors="replace") for name, value in letter.headers}
+    return {name: found.get(name, "-") for name in ("reason", "message", "topic", "partition", "offset", "time")}
+
+
+def _json_values(text: bytes) -> Iterator[bytes]:
+    """A JSON list's elements, one object, or lines. Raises `Rejected` where it is none of these."""
+    stripped = text.strip()
+    if stripped.startswith(b"["):
+        try:
+            yield from (bytes(raw) for raw in msgspec.json.decode(stripped, type=list[msgspec.Raw]))
+        except msgspec.DecodeError as exc:
+            raise Rejected(f"not JSON: {exc}") from exc
+        return
+    try:
+        msgspec.json.decode(stripped)
+    except msgspec.DecodeError:
+        yield from (line for line in stripped.splitlines() if line.strip())
+    else:
+        yield stripped
+
+
+def _print_endpoints(running: Settings) -> None:
+    table = Table("part", "where", title="PulseGuard is ready")
+    lines = endpoints.as_lines(running)
+    table.add_row("Kafka", f"{lines['KAFKA_BOOTSTRAP_SERVERS']}" + (" (embedded)" if running.kafka_is_embedded else ""))
+    table.add_row("PostgreSQL", str(running.database_url) if err.is_terminal else "see `pulseguard env`")
+    table.add_row("dashboard, API", f"{lines['HTTP_URL']}/  {lines['HTTP_URL']}/docs")
+    table.add_row("live feed", lines["RELAY_URL"])
+    table.add_row("model", running.llm_model or "none: the nearest-incident rule decides")
+    table.add_row("Slack", "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log")
+    out.print(table)
+    if running.kafka_is_embedded:
+        out.print("The embedded broker keeps its topics in memory and never trims them: for trying out, not for keeping.")
+    sys.stdout.flush()
+
+
+async def _show_decisions(running: Settings) -> None:
+    decoder = msgspec.json.Decoder(Decision)
+    async with kafka.tail(running, [running.topic_decisions], backlog=0) as batches:
+        async for batch in batches:
+            for message in batch:
+                decision = decoder.decode(message.value or b"")
+                trust = f"{decision.confidence_score:.0%}"
+                out.print(
+                    f"{decision.created_at:%H:%M:%S}  {decision.symptom}\n          "
+                    f"→ {decision.recommended_action}  ({decision.verdict}, {trust}, {decision.engine}, "
+                    f"{decision.latency_ms:.0f} ms, {decision.id})",
+                    markup=False, highlight=False, soft_wrap=True,
+                )  # fmt: skip
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

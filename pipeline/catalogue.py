@@ -1,0 +1,101 @@
+"""The action catalogue: what may be advised at all, and within which bounds. Every decision obeys it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pipeline.errors import Misconfigured, Rejected
+from schemas import Action
+
+ESCALATE = "escalate_to_human"
+Value = float | int | str | bool
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One parameter: a number within bounds (in ``unit``), one of ``choices``, or a short text."""
+
+    type: Literal["number", "text"]
+    description: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: Sequence[str] = ()
+    default: Value | None = None
+
+    def fault(self, value: Value) -> str | None:
+        """Why ``value`` is not allowed, or None."""
+        if self.type == "number":
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                return "is not a number"
+            if self.minimum is not None and not value >= self.minimum:
+                return f"is below {self.minimum:g} {self.unit}".rstrip()
+            if self.maximum is not None and not value <= self.maximum:
+                return f"is above {self.maximum:g} {self.unit}".rstrip()
+            return None
+        if not isinstance(value, str) or len(value) > 200:  # noqa: PLR2004 - a name, not an essay
+            return "is not a short text"
+        return f"is none of {', '.join(self.choices)}" if self.choices and value not in self.choices else None
+
+
+class ActionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One action. ``sentence`` is what a human reads, with {target} and the parameters filled in."""
+
+    description: str
+    sentence: str
+    risk: Literal["low", "medium", "high"]
+    example: str
+    parameters: dict[Annotated[str, Meta(pattern="^[a-z_]+$")], Parameter] = {}
+
+
+class Catalogue:
+    """The actions by name."""
+
+    def __init__(self, actions: Mapping[str, ActionSpec]) -> None:
+        self._actions = dict(actions)
+
+    @property
+    def names(self) -> list[str]:
+        """Every action's name."""
+        return list(self._actions)
+
+    def get(self, name: str) -> ActionSpec:
+        """The action called ``name``; KeyError when there is none."""
+        return self._actions[name]
+
+    def check(self, action: Action) -> None:
+        """Raise `Rejected`, with the reason, unless the action is in the catalogue and within its bounds."""
+        spec = self._actions.get(action.name)
+        if spec is None:
+            raise Rejected(f"action {action.name[:60]!r} is not in the catalogue")
+        for name, value in action.parameters.items():
+            if name not in spec.parameters:
+                raise Rejected(f"{action.name} has no parameter {name[:60]!r}")
+            fault = spec.parameters[name].fault(value)
+            if fault:
+                raise Rejected(f"{action.name}: {name} {fault}")
+        for name, parameter in spec.parameters.items():
+            if name not in action.parameters and parameter.default is None:
+                raise Rejected(f"{action.name}: {name} is missing")
+
+    def sentence(self, action: Action) -> str:
+        """The action in words, as one sentence."""
+        spec = self._actions[action.name]
+        values = {name: parameter.default for name, parameter in spec.parameters.items()} | action.parameters
+        shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+        return spec.sentence.format_map({"target": action.target, **shown})
+
+
+def load_catalogue(path: Path) -> Catalogue:
+    """Read the catalogue. Raises `Misconfigured` naming what is wrong in it."""
+    try:
+        actions = msgspec.yaml.decode(path.read_bytes(), type=dict[str, ActionSpec])
+    except OSError as exc:
+        raise Misconfigured("ACTIONS_FILE", f"{path} cannot be read: {exc.strerror}") from exc
+    except msgspec.MsgspecError as exc:
+        raise Misconfigured("ACTIONS_FILE", f"{path}: {exc}") from exc
+    if ESCALATE not in actions:
+        raise Misconfigured("ACTIONS_FILE", f"{path} lacks {ESCALATE}")
+    return Catalogue(actions)

