@@ -29,6 +29,7 @@ class Settings:
     )
     llm_model: str | None = setting("LLM_MODEL", None, "any litellm name; none: the nearest-incident rule decides")
     llm_api_base: str | None = setting("LLM_API_BASE", None, "the model server's base URL")
+    openai_api_key: str | None = setting("OPENAI_API_KEY", None, "for openai/ models; others: see litellm", secret=True)
     llm_in_flight: int = setting("LLM_IN_FLIGHT", 64, "decisions in flight per worker", minimum=1)
     llm_timeout: float = setting("LLM_TIMEOUT", 15.0, "seconds for all model calls of one decision", minimum=0.1)
     slack_webhook_url: str | None = setting("SLACK_WEBHOOK_URL", None, "Slack incoming webhook", secret=True)

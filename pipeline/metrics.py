@@ -1,0 +1,15 @@
+"""The closed set of metrics, each with its meaning."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+decisions = Counter("pulseguard_decisions", "Decisions made, by engine and verdict", ["engine", "verdict"])
+decision_latency = Histogram(
+    "pulseguard_decision_latency_seconds",
+    "From an anomaly's arrival in Kafka to its decision",
+    buckets=(0.02, 0.05, 0.08, 0.15, 0.25, 0.5, 1, 2, 5, 10, 20, 60),
+)
+dead_letters = Counter("pulseguard_dead_letters", "Dead letters written, by reason", ["reason"])
+in_flight = Gauge("pulseguard_decisions_in_flight", "Decisions being made now")
+relay_clients = Gauge("pulseguard_relay_clients", "Websocket clients connected now")
+relay_slow = Counter("pulseguard_relay_slow_clients", "Websocket clients dropped because they did not read")
+slack_posts = Counter("pulseguard_slack_posts", "Posts to Slack, by outcome", ["outcome"])
