@@ -1,0 +1,209 @@
+"""The gateway: HTTP for those who speak no Kafka, the live page, health and metrics."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import msgspec
+import uvicorn
+from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.params import Parameter
+from litestar.static_files import create_static_files_router
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from pipeline import kafka
+from pipeline.catalogue import Catalogue
+from pipeline.errors import Misconfigured, Rejected, Unavailable
+from pipeline.gateway.page import DOCS, dashboard
+from pipeline.index import Index, Query
+from pipeline.settings import Settings
+from pipeline.stages import ingest
+from pipeline.stages.record import Record
+from schemas import Action, Decision, Evidence, Feedback, Incident
+
+MAX_LIST = 1000
+MAX_BODY = 5 * 2**20
+Limit = Annotated[int, Parameter(ge=1, le=500, description="how many at most")]
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A verdict as it is posted; `schemas.Feedback` is what it becomes."""
+
+    verdict: str
+    author: str | None = None
+    comment: str | None = None
+    action: Action | None = None
+    worked: bool | None = None
+
+
+def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue) -> Litestar:
+    """The application, its parts bound as closures."""
+
+    @post("/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all")
+    async def anomalies(request: Request[Any, Any, Any]) -> dict[str, int]:
+        events = list(_elements(await request.body()))
+        headers = [
+            (name, value.encode())
+            for name, value in request.headers.items()
+            if name == "traceparent"
+        ] + [(f"ce_{n[3:]}", v.encode()) for n, v in request.headers.items() if n.startswith("ce-") and len(events) == 1]
+        for number, event in enumerate(events):
+            message = kafka.Message(settings.topic_anomalies, 0, 0, None, event, headers, 0)
+            try:
+                ingest.decode(message, settings.max_event_bytes)
+            except Rejected as exc:
+                raise HTTPException(f"anomaly {number}: {exc.reason}", status_code=400) from exc
+        await asyncio.gather(*(sender.send(settings.topic_anomalies, None, event, headers) for event in events))
+        return {"accepted": len(events)}
+
+    @get("/v1/decisions", summary="Decisions, newest first")
+    async def decisions(
+        limit: Limit = 50, service: str | None = None, verdict: str | None = None, before: datetime | None = None
+    ) -> list[Decision]:
+        return await record.decisions(limit=limit, service=service, verdict=verdict, before=before)
+
+    @get("/v1/decisions/{decision_id:str}", summary="One decision, byte for byte as on the topic")
+    async def decision(decision_id: str) -> Response[bytes]:
+        body = await record.decision_body(decision_id)
+        if body is None:
+            raise HTTPException(f"no decision {decision_id}", status_code=404)
+        return Response(body, media_type=MediaType.JSON)
+
+    @post("/v1/decisions/{decision_id:str}/feedback", status_code=202, summary="Accept, reject or correct a decision")
+    async def feedback(decision_id: str, data: Verdict) -> dict[str, str]:
+        if await record.decision_body(decision_id) is None:
+            raise HTTPException(f"no decision {decision_id}", status_code=404)
+        fields = msgspec.to_builtins(data) | {"id": f"fb_{uuid4().hex}", "decision_id": decision_id}
+        try:
+            verdict = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)
+            if verdict.action is not None:
+                catalogue.check(verdict.action)
+        except (msgspec.ValidationError, Rejected) as exc:
+            raise HTTPException(str(exc), status_code=400) from exc
+        await sender.send(settings.topic_feedback, decision_id.encode(), msgspec.json.encode(verdict))
+        return {"id": verdict.id}
+
+    @get("/v1/incidents/search", summary="Past incidents by what was seen")
+    async def search(q: Annotated[str, Parameter(min_length=1, max_length=2000)], limit: Limit = 5) -> list[Evidence]:
+        return (await index.search([Query(q, None, None)], limit))[0]
+
+    @get("/v1/incidents", summary="Past incidents")
+    async def incidents(limit: Limit = 50) -> list[Incident]:
+        return await record.incidents(limit=limit)
+
+    @post("/v1/incidents", status_code=202, summary="Add or change an incident")
+    async def add_incident(data: Incident) -> dict[str, str]:
+        await sender.send(settings.topic_incidents, data.id.encode(), msgspec.json.encode(data))
+        return {"id": data.id}
+
+    @get("/v1/episodes", summary="Episodes, last seen first")
+    async def episodes(limit: Limit = 50, state: str | None = None) -> list[dict[str, Any]]:
+        return await record.episodes(limit=limit, state=state)
+
+    @get("/v1/stats", summary="Counts, and the latency of decisions in milliseconds")
+    async def stats() -> dict[str, Any]:
+        return await record.stats()
+
+    @get("/healthz", summary="The process lives", media_type=MediaType.TEXT)
+    async def healthz() -> str:
+        return "ok"
+
+    @get("/readyz", summary="200 only when every part serves")
+    async def readyz() -> Response[dict[str, str]]:
+        checks = {"postgres": record.ping(), "qdrant": index.ping(), "kafka": kafka.ping(settings)}
+        outcomes = await asyncio.gather(*checks.values(), return_exceptions=True)
+        parts = {name: "ok" if o is None else str(o) for name, o in zip(checks, outcomes, strict=True)}
+        return Response(parts, status_code=200 if all(o is None for o in outcomes) else 503)
+
+    @get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response[bytes]:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @get("/", include_in_schema=False)
+    async def home() -> Response[str]:
+        page, headers = dashboard(settings.relay_port)
+        return Response(page, media_type=MediaType.HTML, headers=headers)
+
+    @get("/docs", include_in_schema=False)
+    async def docs() -> Response[str]:
+        return Response(DOCS, media_type=MediaType.HTML, headers=dashboard(settings.relay_port)[1])
+
+    static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
+    return Litestar(
+        [
+            anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, stats, healthz, readyz,
+            prometheus, home, docs, static,
+        ],
+        openapi_config=OpenAPIConfig(
+            "PulseGuard", "1", path="/docs", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
+        ),
+        request_max_body_size=MAX_BODY,
+        exception_handlers={HTTPException: _error, Unavailable: _away, Rejected: _bad},
+    )  # fmt: skip
+
+
+async def serve_gateway(app: Litestar, settings: Settings) -> None:
+    """Serve until cancelled. Raises `Misconfigured` when the port is taken."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.http_port))
+    except OSError as exc:
+        listener.close()
+        raise Misconfigured("HTTP_PORT", f"port {settings.http_port} cannot be used: {exc.strerror}") from exc
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers: the program has one owner for these."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _elements(body: bytes) -> Iterator[bytes]:
+    """One JSON object's bytes, or those of each element of a list, as they came: unknown fields are kept."""
+    stripped = body.strip()
+    if not stripped.startswith(b"["):
+        yield stripped
+        return
+    try:
+        elements = msgspec.json.decode(stripped, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise HTTPException(f"not JSON: {exc}", status_code=400) from exc
+    if not 1 <= len(elements) <= MAX_LIST:
+        raise HTTPException(f"a list holds 1 to {MAX_LIST} anomalies", status_code=400)
+    yield from (bytes(element) for element in elements)
+
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:
+    return Response({"error": status, "detail": detail}, status_code=status, headers=headers or {})
+
+
+def _error(_: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
+    extra = f": {exc.extra}" if exc.extra else ""
+    return _problem(exc.status_code, f"{exc.detail}{extra}"[:2000])
+
+
+def _away(_: Request[Any, Any, Any], exc: Unavailable) -> Response[dict[str, Any]]:
+    return _problem(503, str(exc), {"Retry-After": "1"})
+
+
+def _bad(_: Request[Any, Any, Any], exc: Rejected) -> Response[dict[str, Any]]:
+    return _problem(400, exc.reason)

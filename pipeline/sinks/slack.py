@@ -1,0 +1,159 @@
+"""decisions → Slack: one message a decision, never more than one a second to a channel. The only module with slack_sdk.
+
+Claim, post, mark, acknowledge: a crash between post and mark may repeat one message, and that is counted as uncertain.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any, Protocol
+
+import aiohttp
+import msgspec
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from pipeline import kafka, metrics
+from pipeline.errors import Rejected, Unavailable
+from pipeline.settings import Settings
+from pipeline.settle import until_available
+from pipeline.sinks.blocks import render
+from pipeline.stages.publish import bury
+from schemas import Decision
+
+GROUP = "pulseguard-slack"
+INTERVAL = 1.0
+"""Seconds between posts to one channel: Slack's limit."""
+_TIMEOUT = 10
+_OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
+log = structlog.get_logger()
+
+Post = Callable[[dict[str, Any]], Awaitable[str | None]]
+"""Posts a rendered message; returns its timestamp where Slack gives one. Raises `Unavailable` or `Rejected`."""
+
+
+class Notifications(Protocol):
+    """The part of the record that remembers what was posted."""
+
+    async def claim_notification(self, decision_id: str, channel: str) -> str:
+        """``new``, ``uncertain``, ``sent`` or ``refused``."""
+
+    async def finish_notification(
+        self, decision_id: str, channel: str, state: str, detail: str | None = None, ts: str | None = None
+    ) -> None:
+        """Say how it ended."""
+
+
+async def run_slack(settings: Settings, record: Notifications, sender: kafka.Sender) -> None:
+    """Post decisions as they come, until cancelled."""
+    channel, post = _destination(settings)
+    pace = _Pace()
+    async with kafka.subscribe(settings, [settings.topic_decisions], GROUP) as subscription:
+        async for batch in subscription:
+            for message in batch:
+                await _notify(settings, record, sender, channel, post, pace, message)
+                await until_available(lambda message=message: subscription.commit(message))  # type: ignore[misc]
+
+
+class _Pace:
+    """Keeps posts a second apart."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        await asyncio.sleep(self._next - monotonic())
+        self._next = monotonic() + INTERVAL
+
+
+async def _notify(
+    settings: Settings, record: Notifications, sender: kafka.Sender, channel: str, post: Post, pace: _Pace,
+    message: kafka.Message,
+) -> None:  # fmt: skip
+    try:
+        decision = msgspec.json.decode(message.value or b"", type=Decision)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        reason = f"not a decision: {exc}"
+        await until_available(lambda: bury(sender, settings.topic_dlq, message, "rejected", reason))
+        return
+    claim = await until_available(lambda: record.claim_notification(decision.id, channel))
+    if claim in {"sent", "refused"}:
+        return
+    if claim == "uncertain":
+        metrics.slack_posts.labels(outcome="repeated").inc()
+    payload = render(decision)
+
+    async def attempt() -> str | None:
+        if channel != "log":
+            await pace.wait()
+        return await post(payload)
+
+    try:
+        ts = await until_available(attempt)
+    except Rejected as exc:
+        refusal = exc.reason
+        log.error("slack_refused", channel=channel, reason=refusal, decision=decision.id)
+        await until_available(lambda: bury(sender, settings.topic_dlq, message, "refused", refusal))
+        await until_available(lambda: record.finish_notification(decision.id, channel, "refused", refusal))
+        metrics.slack_posts.labels(outcome="refused").inc()
+    else:
+        await until_available(lambda: record.finish_notification(decision.id, channel, "sent", None, ts))
+        metrics.slack_posts.labels(outcome="sent").inc()
+
+
+def _destination(settings: Settings) -> tuple[str, Post]:
+    if settings.slack_bot_token and settings.slack_channel:
+        return settings.slack_channel, _bot(settings)
+    if settings.slack_webhook_url:
+        return "webhook", _webhook(settings.slack_webhook_url)
+    return "log", _preview
+
+
+async def _preview(payload: dict[str, Any]) -> None:
+    log.info("slack_preview", text=payload["text"], blocks=len(payload["blocks"]))
+
+
+def _webhook(url: str) -> Post:
+    client = AsyncWebhookClient(url, timeout=_TIMEOUT, retry_handlers=[])
+
+    async def post(payload: dict[str, Any]) -> None:
+        try:
+            response = await client.send_dict(payload | {"unfurl_links": False, "unfurl_media": False})
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            raise Unavailable("slack", type(exc).__name__) from exc
+        if response.status_code != _OK:
+            raise _fault(response.status_code, response.body, response.headers)
+
+    return post
+
+
+def _bot(settings: Settings) -> Post:
+    client = AsyncWebClient(
+        settings.slack_bot_token, base_url=settings.slack_api_url, timeout=_TIMEOUT, retry_handlers=[]
+    )
+    channel = settings.slack_channel or ""
+
+    async def post(payload: dict[str, Any]) -> str | None:
+        try:
+            response = await client.chat_postMessage(channel=channel, unfurl_links=False, unfurl_media=False, **payload)
+        except SlackApiError as exc:
+            data = exc.response
+            if data.status_code == _OK and data.get("error") not in {"ratelimited", "internal_error", "fatal_error"}:
+                raise Rejected(f"Slack refuses: {data.get('error')}") from exc
+            raise _fault(data.status_code, str(data.get("error")), data.headers) from exc
+        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+            raise Unavailable("slack", type(exc).__name__) from exc
+        ts = response.get("ts")
+        return None if ts is None else str(ts)
+
+    return post
+
+
+def _fault(status: int, body: str | None, headers: Any) -> Exception:
+    if status == _TOO_MANY or status >= _SERVER_ERROR or status == _OK:
+        named = {str(name).lower(): value for name, value in dict(headers or {}).items()}
+        text = str(named.get("retry-after", ""))
+        return Unavailable("slack", f"HTTP {status}", float(text) if text.isdigit() else None)
+    return Rejected(f"Slack refuses: HTTP {status} {(body or '')[:200]}")
