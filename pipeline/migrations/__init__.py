@@ -1,15 +1,28 @@
 """The database's shape, as numbered plain SQL, applied by alembic. Safe when several processes start at once."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 
+from pipeline.stages.record import open_record
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps its context in module globals; between processes the advisory lock of ``env.py`` does it."""
+
 
 async def migrate(database_url: str) -> None:
-    """Bring the database to the newest revision. Raises `Misconfigured` when it cannot be reached."""
+    """Bring the database to the newest revision. Raises `Misconfigured` when it does not let us in."""
+    async with open_record(database_url):
+        pass  # says what is wrong with the address or the password, in our words
+    await asyncio.to_thread(_upgrade, database_url)
+
+
+def _upgrade(database_url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["database_url"] = database_url
-    await asyncio.to_thread(command.upgrade, config, "head")
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, "head")

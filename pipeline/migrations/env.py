@@ -7,8 +7,6 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from pipeline.errors import Misconfigured
-
 _LOCK = 7_257_001
 """A number of our own for the advisory lock under which a migration runs."""
 
@@ -21,15 +19,13 @@ def _upgrade(connection: Connection) -> None:
 
 
 async def _run() -> None:
-    url = context.config.attributes["database_url"]
-    address = "postgresql+asyncpg://" + url.split("://", 1)[1]
-    engine = create_async_engine(address, poolclass=NullPool, connect_args={"timeout": 10})
+    # The driver reads the address itself: SQLAlchemy would hand it sslmode and the like as unknown arguments.
+    address = {"dsn": context.config.attributes["database_url"], "timeout": 10}
+    engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, connect_args=address)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade)
             await connection.commit()
-    except OSError as exc:
-        raise Misconfigured("DATABASE_URL", "PostgreSQL does not answer", "is it running there?") from exc
     finally:
         await engine.dispose()
 

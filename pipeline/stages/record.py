@@ -4,6 +4,7 @@ The only module that speaks to asyncpg; its errors are told apart here, by SQLST
 a conflict of transactions is `Unavailable`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ __all__ = ["Arrival", "Opening", "Record", "open_record"]
 
 _BAD_DATA = {"22", "23", "54"}
 """SQLSTATE classes of input that no retry mends: data exception, integrity violation, limit exceeded."""
+_AWAY = {"08", "40", "53", "55", "57", "58"}
+"""SQLSTATE classes that pass: connection, rollback, resources, not ready, operator intervention, system error."""
+_CONFLICTS = {"23505", "25006"}
+"""Passing too: another worker was first (each insert of ours expects that), or a primary that became a replica."""
+_SECONDS = 10.0
+"""The limit of each statement, and of the wait for a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,17 @@ class Record:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
         self._pool = pool
 
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        """A connection whose errors are ours. The limit holds for giving it back too: a dead peer never answers."""
+        with _translated():
+            async with self._pool.acquire(timeout=_SECONDS) as connection:
+                yield connection
+
     async def ping(self) -> None:
         """Answer, or raise `Unavailable`."""
-        with _translated():
-            await self._pool.fetchval("SELECT 1", timeout=3)
+        async with self._connection() as connection:
+            await connection.fetchval("SELECT 1", timeout=3)
 
     async def record_arrivals(self, arrivals: Sequence[Arrival], quiet_seconds: float) -> list[Opening]:
         """Count a batch into its episodes, in one transaction. Ids seen before count nothing.
@@ -51,8 +65,10 @@ class Record:
         the commit and before the publication is mended by redelivery.
         """
         ids = [arrival.anomaly_id for arrival in arrivals]
-        with _translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+        if not arrivals:
+            return []
+        async with self._connection() as connection:
+            async with connection.transaction():
                 prints = sorted({arrival.fingerprint for arrival in arrivals})
                 await connection.execute(_LOCK_FINGERPRINTS, prints)
                 seen = {row["id"] for row in await connection.fetch("SELECT id FROM anomalies WHERE id = ANY($1)", ids)}
@@ -76,20 +92,20 @@ class Record:
 
     async def decision_body(self, decision_id: str) -> bytes | None:
         """The bytes of a decision as they are published, or None where none was made."""
-        with _translated():
-            body = await self._pool.fetchval("SELECT published FROM decisions WHERE id = $1", decision_id)
+        async with self._connection() as connection:
+            body = await connection.fetchval("SELECT published FROM decisions WHERE id = $1", decision_id)
         return None if body is None else bytes(body)
 
     async def episode_occurrences(self, episode_id: str) -> int:
         """How many distinct anomalies the episode has now; 0 for one that is not known."""
-        with _translated():
-            return await self._pool.fetchval("SELECT occurrences FROM episodes WHERE id = $1", episode_id) or 0
+        async with self._connection() as connection:
+            return await connection.fetchval("SELECT occurrences FROM episodes WHERE id = $1", episode_id) or 0
 
     async def save_decision(self, decision: Decision) -> bytes:
         """Write a decision down; the first writer wins, and what the winner wrote is returned."""
-        body = msgspec.json.encode(decision)
-        with _translated():
-            await self._pool.execute(
+        body = _json(decision)
+        async with self._connection() as connection:
+            await connection.execute(
                 _SAVE_DECISION,
                 decision.id, decision.episode_id, decision.anomaly_id, decision.revision, decision.service,
                 decision.error_type, decision.verdict, decision.engine, decision.confidence_score,
@@ -102,20 +118,20 @@ class Record:
         before: datetime | None = None,
     ) -> list[Decision]:  # fmt: skip
         """Decisions, newest first."""
-        with _translated():
-            rows = await self._pool.fetch(_DECISIONS, limit, service, verdict, before)
+        async with self._connection() as connection:
+            rows = await connection.fetch(_DECISIONS, limit, service, verdict, before)
         return [msgspec.json.decode(row["published"], type=Decision) for row in rows]
 
     async def episodes(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
         """Episodes, the last seen first."""
-        with _translated():
-            rows = await self._pool.fetch(_EPISODES, limit, state)
+        async with self._connection() as connection:
+            rows = await connection.fetch(_EPISODES, limit, state)
         return [dict(row) for row in rows]
 
     async def stats(self) -> dict[str, Any]:
         """Counts of everything, and the latency of decisions in milliseconds."""
-        with _translated():
-            row = await self._pool.fetchrow(_STATS)
+        async with self._connection() as connection:
+            row = await connection.fetchrow(_STATS)
         found = dict(row or {})
         return found | {name: msgspec.json.decode(found[name] or "{}") for name in ("by_engine", "by_verdict")}
 
@@ -123,42 +139,43 @@ class Record:
         """Write incidents; returns how many are new or changed. An unchanged one keeps its version."""
         if not incidents:
             return 0
-        newest = {incident.id: msgspec.json.encode(incident).decode() for incident in incidents}
-        with _translated():
-            rows = await self._pool.fetch(_UPSERT_INCIDENTS, list(newest), list(newest.values()))
+        newest = {incident.id: _json(incident).decode() for incident in incidents}
+        ids = sorted(newest)  # in one order: two writers do not deadlock
+        async with self._connection() as connection:
+            rows = await connection.fetch(_UPSERT_INCIDENTS, ids, [newest[name] for name in ids])
         return len(rows)
 
     async def incidents(self, *, ids: Sequence[str] | None = None, limit: int | None = None) -> list[Incident]:
         """Incidents by id, or the newest ones."""
-        with _translated():
-            rows = await self._pool.fetch(_INCIDENTS, None if ids is None else list(ids), limit)
+        async with self._connection() as connection:
+            rows = await connection.fetch(_INCIDENTS, None if ids is None else list(ids), limit)
         return [msgspec.json.decode(row["body"], type=Incident) for row in rows]
 
     async def incident_versions(self) -> dict[str, int]:
         """Each incident's version; it rises with each change."""
-        with _translated():
-            return {row["id"]: row["version"] for row in await self._pool.fetch("SELECT id, version FROM incidents")}
+        async with self._connection() as connection:
+            return {row["id"]: row["version"] for row in await connection.fetch("SELECT id, version FROM incidents")}
 
     async def incident_state(self) -> tuple[int, int]:
         """A pair that changes whenever any incident does: their number and the sum of their versions."""
-        with _translated():
-            row = await self._pool.fetchrow("SELECT count(*), coalesce(sum(version), 0)::bigint FROM incidents")
+        async with self._connection() as connection:
+            row = await connection.fetchrow("SELECT count(*), coalesce(sum(version), 0)::bigint FROM incidents")
         return (row[0], row[1]) if row else (0, 0)
 
     async def save_feedback(self, feedback: Feedback) -> None:
         """Write a verdict down, once by its id. Raises `Rejected` for one on a decision that nobody made."""
-        body = msgspec.json.encode(feedback).decode()
-        with _translated():
-            if await self._pool.fetchval("SELECT 1 FROM decisions WHERE id = $1", feedback.decision_id) is None:
+        body = _json(feedback).decode()
+        async with self._connection() as connection:
+            if await connection.fetchval("SELECT 1 FROM decisions WHERE id = $1", feedback.decision_id) is None:
                 raise Rejected(f"no decision {feedback.decision_id}")
-            await self._pool.execute(_SAVE_FEEDBACK, feedback.id, feedback.decision_id, feedback.verdict, body)
+            await connection.execute(_SAVE_FEEDBACK, feedback.id, feedback.decision_id, feedback.verdict, body)
 
     async def claim_notification(self, decision_id: str, channel: str) -> str:
         """Claim the right to notify: ``new``, ``uncertain`` (claimed before, never finished), ``sent`` or ``refused``."""
-        with _translated():
-            if await self._pool.fetchval(_CLAIM, decision_id, channel) is not None:
+        async with self._connection() as connection:
+            if await connection.fetchval(_CLAIM, decision_id, channel) is not None:
                 return "new"
-            state = await self._pool.fetchval(
+            state = await connection.fetchval(
                 "SELECT state FROM notifications WHERE decision_id = $1 AND channel = $2", decision_id, channel
             )
         return "uncertain" if state == "claimed" else str(state)
@@ -167,23 +184,26 @@ class Record:
         self, decision_id: str, channel: str, state: str, detail: str | None = None, ts: str | None = None
     ) -> None:
         """Say how a claimed notification ended: ``sent`` or ``refused``."""
-        with _translated():
-            await self._pool.execute(_FINISH, decision_id, channel, state, detail, ts)
+        async with self._connection() as connection:
+            await connection.execute(_FINISH, decision_id, channel, state, detail, ts)
 
 
 @asynccontextmanager
 async def open_record(database_url: str) -> AsyncIterator[Record]:
     """The record at ``database_url``. Raises `Misconfigured` when PostgreSQL does not let us in."""
     try:
-        pool = await asyncpg.create_pool(database_url, min_size=1, max_size=12, command_timeout=10, timeout=10)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as exc:
+        pool = await asyncpg.create_pool(
+            database_url, min_size=1, max_size=12, command_timeout=_SECONDS, timeout=_SECONDS
+        )
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError) as exc:
         raise Misconfigured("DATABASE_URL", f"PostgreSQL does not let us in: {exc}", "is it running there?") from exc
     try:
         yield Record(pool)
     finally:
         try:
-            await pool.close()
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with asyncio.timeout(_SECONDS):
+                await pool.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             pool.terminate()
 
 
@@ -193,15 +213,23 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as exc:
         state = exc.sqlstate or ""
+        if state in _CONFLICTS or state[:2] in _AWAY:
+            raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
         if state[:2] in _BAD_DATA:
             raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc
-        if state[:2] in {"08", "40", "53", "55", "57", "58"}:
-            raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
         raise  # a statement that is wrong is our bug
-    except asyncpg.DataError as exc:  # what the client itself refuses to encode
-        raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc
-    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
+    except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
+        # What the client itself cannot encode is an InterfaceError too; it has no public name, but is a ValueError.
+        if isinstance(exc, ValueError):
+            raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc
         raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
+
+
+def _json(value: msgspec.Struct) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError as exc:
+        raise Rejected(f"a string is not Unicode: {exc.reason}") from exc
 
 
 async def _write_episodes(connection: Any, episodes: Sequence[Episode]) -> None:
@@ -220,13 +248,13 @@ async def _write_episodes(connection: Any, episodes: Sequence[Episode]) -> None:
         [anomaly and anomaly.environment for anomaly in anomalies],
         [anomaly.error_type if anomaly else "" for anomaly in anomalies],
         [anomaly and anomaly.severity for anomaly in anomalies],
-        [opener.received_at if opener else episode.last_seen_at for opener, episode in zip(openers, episodes, strict=True)],
+        [episode.opened_by.received_at if episode.opened_by else episode.last_seen_at for episode in episodes],
         [episode.last_seen_at for episode in episodes],
     )
 
 
 async def _write_anomalies(connection: Any, arrivals: Sequence[Arrival], episode_of: dict[str, str | None]) -> None:
-    await connection.execute(
+    written = await connection.fetch(
         _WRITE_ANOMALIES,
         [arrival.anomaly_id for arrival in arrivals],
         [episode_of[arrival.anomaly_id] for arrival in arrivals],
@@ -234,8 +262,11 @@ async def _write_anomalies(connection: Any, arrivals: Sequence[Arrival], episode
         [arrival.partition for arrival in arrivals],
         [arrival.offset for arrival in arrivals],
         [arrival.received_at for arrival in arrivals],
-        [msgspec.json.encode(arrival.anomaly).decode() for arrival in arrivals],
+        [_json(arrival.anomaly).decode() for arrival in arrivals],
     )
+    if len(written) != len(arrivals):
+        # The same id under another fingerprint, which our locks do not cover: count again, knowing it.
+        raise Unavailable("postgres", "another worker recorded an anomaly of this batch meanwhile")
 
 
 async def _write_progress(connection: Any, arrivals: Sequence[Arrival]) -> None:
@@ -245,7 +276,10 @@ async def _write_progress(connection: Any, arrivals: Sequence[Arrival]) -> None:
         newest[where] = max(newest.get(where, 0), arrival.offset + 1)
     rows = sorted(newest.items())
     await connection.execute(
-        _WRITE_PROGRESS, [where[0] for where, _ in rows], [where[1] for where, _ in rows], [offset for _, offset in rows]
+        _WRITE_PROGRESS,
+        [topic_id for (topic_id, _), _ in rows],
+        [partition for (_, partition), _ in rows],
+        [offset for _, offset in rows],
     )
 
 
@@ -278,7 +312,7 @@ INSERT INTO anomalies (id, episode_id, topic_id, kafka_partition, kafka_offset, 
 SELECT * FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::timestamptz[], $7::jsonb[]
 )
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT (id) DO NOTHING RETURNING id
 """
 _WRITE_PROGRESS = """
 INSERT INTO progress (topic_id, kafka_partition, next_offset)
@@ -306,8 +340,12 @@ SELECT
     (SELECT count(*) FROM episodes) AS episodes,
     (SELECT count(*) FROM episodes WHERE state = 'open') AS open_episodes,
     (SELECT count(*) FROM decisions) AS decisions,
-    (SELECT jsonb_object_agg(engine, n) FROM (SELECT engine, count(*) AS n FROM decisions GROUP BY 1) AS e) AS by_engine,
-    (SELECT jsonb_object_agg(verdict, n) FROM (SELECT verdict, count(*) AS n FROM decisions GROUP BY 1) AS v) AS by_verdict,
+    (
+        SELECT jsonb_object_agg(engine, n) FROM (SELECT engine, count(*) AS n FROM decisions GROUP BY 1) AS e
+    ) AS by_engine,
+    (
+        SELECT jsonb_object_agg(verdict, n) FROM (SELECT verdict, count(*) AS n FROM decisions GROUP BY 1) AS v
+    ) AS by_verdict,
     (SELECT count(*) FROM incidents) AS incidents,
     (SELECT count(*) FROM feedback) AS feedback,
     (SELECT count(*) FROM notifications WHERE state = 'sent') AS notifications,

@@ -1,0 +1,233 @@
+"""The record on a real PostgreSQL: exact counts, one body for one id, and errors told apart."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from pipeline.errors import Misconfigured, Rejected, Unavailable
+from pipeline.migrations import migrate
+from pipeline.stages.record import Arrival, Record, open_record
+from schemas import Action, Anomaly, Decision, Feedback, Incident, Usage
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+
+def arrival(name: str, seconds: float = 0, fingerprint: str = "fp", offset: int = 0, **fields: object) -> Arrival:
+    anomaly = Anomaly(error_type="timeout", **fields)  # type: ignore[arg-type]
+    return Arrival(anomaly, name, fingerprint, "topic", 0, offset, NOW + timedelta(seconds=seconds))
+
+
+def decision(name: str = "dec_1", **changes: object) -> Decision:
+    plain = Decision(
+        id=name, episode_id="ep_1", revision=1, anomaly_id="a", fingerprint="fp", service="api", error_type="timeout",
+        severity=None, symptom="It times out.", matched_incident=None, verdict="escalate", recommended_action="Call.",
+        action=Action("escalate_to_human", "api"), confidence_score=0.5, rationale="None is near.", evidence=[],
+        occurrences=1, engine="nearest", model=None, prompt_version=None, usage=Usage(), fallback_reason=None,
+        latency_ms=12.5, timings={}, created_at=NOW,
+    )  # fmt: skip
+    return msgspec.structs.replace(plain, **changes)
+
+
+async def test_a_storm_is_one_episode(record: Record) -> None:
+    """Five hundred equal anomalies open one episode, and only the first asks for a decision."""
+    openings = await record.record_arrivals([arrival(f"a{i}", i / 100) for i in range(500)], 900)
+    assert [(opening.anomaly_id, opening.revision, opening.occurrences) for opening in openings] == [("a0", 1, 500)]
+    assert await record.record_arrivals([arrival("b", 6)], 900) == []
+    assert await record.episode_occurrences(openings[0].episode_id) == 501
+
+
+async def test_a_redelivered_anomaly_counts_once_and_opens_again(record: Record) -> None:
+    """Redelivery, inside a batch or later, counts nothing, and still names the opening that may not be published yet."""
+    batch = [arrival("a"), arrival("b", 1), arrival("a", 2), arrival("b", 3)]
+    first = await record.record_arrivals(batch, 900)
+    assert [(opening.anomaly_id, opening.occurrences) for opening in first] == [("a", 2)]
+    assert await record.record_arrivals(batch, 900) == first
+    assert (await record.stats())["anomalies"] == 2
+
+
+async def test_an_opener_is_named_after_its_episode_closed(record: Record) -> None:
+    """Quiet and resolved close an episode; its opener, redelivered, is an opening all the same."""
+    batch = [arrival("a"), arrival("b", 2000), arrival("c", 2001, status="resolved"), arrival("d", 2002)]
+    first = await record.record_arrivals(batch, 900)
+    assert sorted(opening.anomaly_id for opening in first) == ["a", "b", "d"]
+    assert [opening.anomaly_id for opening in await record.record_arrivals([batch[0]], 900)] == ["a"]
+    states = {row["opened_by"]: (row["state"], row["occurrences"]) for row in await record.episodes()}
+    assert states == {"a": ("quiet", 1), "b": ("resolved", 1), "d": ("open", 1)}
+    assert [row["opened_by"] for row in await record.episodes(state="open")] == ["d"]
+
+
+async def test_workers_at_once_open_one_episode_each_fingerprint(record: Record) -> None:
+    """Eight writers with the same fingerprints in different orders neither deadlock nor lose or double a count."""
+
+    async def write(writer: int) -> list[str]:
+        prints = [f"fp{i}" for i in range(10)][:: 1 if writer % 2 else -1]
+        own = [arrival(f"{writer}-{name}", writer, name) for name in prints]
+        shared = [arrival(f"shared-{name}", 0, name) for name in prints]
+        return [opening.anomaly_id for opening in await record.record_arrivals(own + shared, 900)]
+
+    await asyncio.gather(*(write(writer) for writer in range(8)))
+    rows = await record.episodes()
+    assert len(rows) == 10
+    assert {row["occurrences"] for row in rows} == {9}
+
+
+async def test_an_id_under_two_fingerprints_counts_once(record: Record) -> None:
+    """When two writers race with one id under different fingerprints, the later one is told to try again."""
+
+    async def write(fingerprint: str) -> None:
+        while True:
+            try:
+                await record.record_arrivals([arrival("same", 0, fingerprint)], 900)
+            except Unavailable:
+                continue
+            return
+
+    for _ in range(5):
+        await asyncio.gather(*(write(f"fp{i}") for i in range(6)))
+    rows = await record.episodes()
+    assert sum(row["occurrences"] for row in rows) == (await record.stats())["anomalies"] == 1
+
+
+async def test_an_empty_batch_is_nothing(record: Record) -> None:
+    """No arrivals, no openings."""
+    assert await record.record_arrivals([], 900) == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda: arrival("a\x00b"),
+        lambda: arrival("a", message="nul \x00 inside"),
+        lambda: arrival("a", labels={"k\x00": "v"}),
+        lambda: arrival("a", message="lone \ud800 surrogate"),
+        lambda: arrival("lone \ud800"),
+        lambda: arrival("a", offset=2**63),
+    ],
+)
+async def test_bad_data_is_rejected(record: Record, bad: Callable[[], Arrival]) -> None:
+    """What PostgreSQL or its client cannot store is bad input, not an outage, and the whole batch leaves no trace."""
+    with pytest.raises(Rejected):
+        await record.record_arrivals([arrival("good", fingerprint="other"), bad()], 900)
+    assert (await record.stats())["anomalies"] == 0
+    assert await record.episodes() == []
+
+
+async def test_one_id_has_one_body(record: Record) -> None:
+    """The first writer of a decision wins, and every reader gets its very bytes."""
+    assert await record.decision_body("dec_1") is None
+    first = await record.save_decision(decision(rationale="first", timings={"b": 1.0, "a": 2.0}))
+    again = await record.save_decision(decision(rationale="second"))
+    assert first == again == await record.decision_body("dec_1")
+    assert msgspec.json.decode(first, type=Decision).rationale == "first"
+    bodies = await asyncio.gather(*(record.save_decision(decision("dec_2", rationale=str(i))) for i in range(8)))
+    assert len(set(bodies)) == 1
+
+
+@pytest.mark.parametrize("rationale", ["nul \x00", "lone \ud800"])
+async def test_a_decision_that_cannot_be_stored_is_rejected(record: Record, rationale: str) -> None:
+    """A model's text with a NUL or a lone surrogate is bad data."""
+    with pytest.raises(Rejected):
+        await record.save_decision(decision(rationale=rationale))
+
+
+async def test_decisions_are_listed_newest_first(record: Record) -> None:
+    """Filters and limits hold, and `before` pages on."""
+    for i in range(4):
+        service = "api" if i % 2 else "web"
+        await record.save_decision(decision(f"dec_{i}", service=service, created_at=NOW + timedelta(seconds=i)))
+    assert [found.id for found in await record.decisions(limit=3)] == ["dec_3", "dec_2", "dec_1"]
+    assert [found.id for found in await record.decisions(service="web")] == ["dec_2", "dec_0"]
+    assert [found.id for found in await record.decisions(before=NOW + timedelta(seconds=2))] == ["dec_1", "dec_0"]
+    assert await record.decisions(verdict="recommend") == []
+    stats = await record.stats()
+    assert (stats["decisions"], stats["by_engine"], stats["by_verdict"]) == (4, {"nearest": 4}, {"escalate": 4})
+    assert (stats["median_latency_ms"], stats["p99_latency_ms"]) == (12.5, 12.5)
+
+
+async def test_stats_of_nothing(record: Record) -> None:
+    """An empty record has zeros, and no latency."""
+    stats = await record.stats()
+    assert (stats["anomalies"], stats["open_episodes"], stats["by_engine"], stats["median_latency_ms"]) == (
+        0,
+        0,
+        {},
+        None,
+    )
+
+
+async def test_an_incident_version_rises_only_with_a_change(record: Record) -> None:
+    """Writing the same incident again changes neither its version nor the state of the whole."""
+    one, two = Incident(id="i1", title="One", labels={"b": "1", "a": "2"}), Incident(id="i2", title="Two")
+    assert await record.upsert_incidents([one, two]) == 2
+    versions, state = await record.incident_versions(), await record.incident_state()
+    assert await record.upsert_incidents([one, two, one]) == 0
+    assert (await record.incident_versions(), await record.incident_state()) == (versions, state)
+    assert await record.upsert_incidents([msgspec.structs.replace(one, title="Uno"), two]) == 1
+    changed = await record.incident_versions()
+    assert changed["i1"] > versions["i1"]
+    assert changed["i2"] == versions["i2"]
+    assert await record.incident_state() != state
+    assert [found.title for found in await record.incidents(ids=["i1", "none"])] == ["Uno"]
+    assert len(await record.incidents(limit=1)) == 1
+    assert len(await record.incidents()) == 2
+    assert await record.upsert_incidents([]) == 0
+
+
+async def test_feedback_is_written_once(record: Record) -> None:
+    """Feedback repeats freely by its id; on a decision that nobody made it is rejected."""
+    feedback = Feedback(id="f1", decision_id="dec_1", verdict="accept")
+    with pytest.raises(Rejected, match="dec_1"):
+        await record.save_feedback(feedback)
+    await record.save_decision(decision())
+    await record.save_feedback(feedback)
+    await record.save_feedback(feedback)
+    assert (await record.stats())["feedback"] == 1
+
+
+async def test_a_notification_is_claimed_once(record: Record) -> None:
+    """The first claim is new, the second finds it uncertain, and after its end how it ended; one of many at once wins."""
+    claims = await asyncio.gather(*(record.claim_notification("dec_1", "C1") for _ in range(6)))
+    assert sorted(claims) == ["new", *["uncertain"] * 5]
+    await record.finish_notification("dec_1", "C1", "sent", ts="1.2")
+    assert await record.claim_notification("dec_1", "C1") == "sent"
+    assert await record.claim_notification("dec_1", "C2") == "new"
+    await record.finish_notification("dec_1", "C2", "refused", detail="no such channel")
+    assert await record.claim_notification("dec_1", "C2") == "refused"
+    assert (await record.stats())["notifications"] == 1
+
+
+async def test_a_database_that_is_away_is_named(database_url: str) -> None:
+    """Opening on a wrong password or a closed port says DATABASE_URL, and never the password."""
+    for wrong in (database_url.replace("pulseguard:", "pulseguard:secret"), "postgresql://x:secret@127.0.0.1:1/x"):
+        for opening in (_open, migrate):
+            with pytest.raises(Misconfigured) as caught:
+                await opening(wrong)
+            assert caught.value.variable == "DATABASE_URL"
+            assert "secret" not in str(caught.value)
+
+
+async def _open(url: str) -> None:
+    async with open_record(url):
+        pass
+
+
+async def test_migrating_at_once_is_safe(database_url: str) -> None:
+    """Several processes, and several tasks of one, may migrate the same fresh database together."""
+    async with open_record(database_url) as record, record._connection() as connection:
+        await connection.execute("DROP DATABASE IF EXISTS fresh")
+        await connection.execute("CREATE DATABASE fresh")
+    url = database_url.rsplit("/", 1)[0] + "/fresh?sslmode=disable"
+    code = "import asyncio, os; from pipeline.migrations import migrate; asyncio.run(migrate(os.environ['URL']))"
+    children = [
+        subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"URL": url}) for _ in range(2)
+    ]  # fmt: skip
+    await asyncio.gather(migrate(url), migrate(url))
+    assert [await asyncio.to_thread(child.wait, 60) for child in children] == [0, 0]
+    async with open_record(url) as record:
+        assert (await record.stats())["anomalies"] == 0
