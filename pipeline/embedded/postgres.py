@@ -29,13 +29,13 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def embedded_postgres(home: Path, port: int) -> AsyncIterator[str]:
-    """A server on 127.0.0.1:``port`` with its data under ``home``; yields the database URL.
+    """Run a server on 127.0.0.1:``port`` with its data under ``home``; yields the database URL.
 
     PostgreSQL refuses to run as root: then it runs as nobody, with its data where nobody can reach it.
     Raises `Misconfigured` when the port is taken or another PulseGuard lives in ``home``.
     """
     user = NOBODY if os.geteuid() == 0 else None
-    home = home.resolve()
+    home = home.resolve()  # noqa: ASYNC240 - local, and before anything is served
     home.mkdir(parents=True, exist_ok=True)
     with _alone(home):
         binaries = _binaries(user)
@@ -104,12 +104,13 @@ def _reachable(path: Path) -> bool:
 
 
 def _copied(binaries: Path) -> Path:
-    """The package's server and libraries, at a place that everybody can reach, laid out as in the package."""
+    """Copy the package's server and libraries to a place that everybody can reach, laid out as in the package."""
     package = binaries.parent.parent
     digest = hashlib.sha256(f"{package}{(binaries / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()[:12]
     target = ELSEWHERE / f"binaries-{digest}"
     if not target.exists():
         fresh = ELSEWHERE / f"{target.name}.{os.getpid()}"
+        _open_folder(fresh)
         shutil.copytree(package, fresh / package.name)
         libraries = package.with_name(package.name + ".libs")
         if libraries.exists():
@@ -119,13 +120,20 @@ def _copied(binaries: Path) -> Path:
     return target / package.name / "pginstall/bin"
 
 
+def _open_folder(folder: Path) -> None:
+    """Make a folder under `ELSEWHERE` that others can pass, whatever the umask."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in (ELSEWHERE, folder):
+        each.chmod(0o755)
+
+
 def _data_folder(home: Path, user: int | None) -> Path:
-    """Its path: ``home``/postgres, or where an unprivileged user gets no further, a folder that is keyed by ``home``."""
+    """Find its place: ``home``/postgres, or where an unprivileged user gets no further, a folder keyed by ``home``."""
     data = home / "postgres"
     if user is None or _reachable(data):
         return data
     data = ELSEWHERE / hashlib.sha256(str(home).encode()).hexdigest()[:12] / "postgres"
-    data.parent.mkdir(parents=True, exist_ok=True)
+    _open_folder(data.parent)
     log.info("postgres_data", folder=str(data), why="the server's user cannot reach PULSEGUARD_HOME")
     return data
 
@@ -176,7 +184,7 @@ def _run(arguments: list[str], user: int | None, given: str = "") -> None:
     done = subprocess.run(  # noqa: S603 - our own binary, our own arguments
         arguments,
         input=given, capture_output=True, text=True, check=False, cwd="/", env=_ENVIRONMENT,
-        preexec_fn=dies_with_parent(signal.SIGTERM, user),  # noqa: PLW1509
+        preexec_fn=dies_with_parent(signal.SIGTERM, user),
     )  # fmt: skip
     if done.returncode != 0 or "ERROR:" in done.stderr:
         raise Misconfigured("PULSEGUARD_HOME", f"{Path(arguments[0]).name} failed: {done.stderr.strip()[-500:]}")

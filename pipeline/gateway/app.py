@@ -14,7 +14,7 @@ import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.params import Parameter
 from litestar.static_files import create_static_files_router
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -105,8 +105,10 @@ def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender
         return {"id": data.id}
 
     @get("/v1/episodes", summary="Episodes, last seen first")
-    async def episodes(limit: Limit = 50, state: str | None = None) -> list[dict[str, Any]]:
-        return await record.episodes(limit=limit, state=state)
+    async def episodes(
+        limit: Limit = 50, only: Annotated[str | None, Parameter(query="state")] = None
+    ) -> list[dict[str, Any]]:
+        return await record.episodes(limit=limit, state=only)
 
     @get("/v1/stats", summary="Counts, and the latency of decisions in milliseconds")
     async def stats() -> dict[str, Any]:
@@ -132,18 +134,14 @@ def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender
         page, headers = dashboard(settings.relay_port)
         return Response(page, media_type=MediaType.HTML, headers=headers)
 
-    @get("/docs", include_in_schema=False)
-    async def docs() -> Response[str]:
-        return Response(DOCS, media_type=MediaType.HTML, headers=dashboard(settings.relay_port)[1])
-
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
             anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, stats, healthz, readyz,
-            prometheus, home, docs, static,
+            prometheus, home, static,
         ],
         openapi_config=OpenAPIConfig(
-            "PulseGuard", "1", path="/docs", render_plugins=[JsonRenderPlugin(path="/openapi.json")]
+            "PulseGuard", "1", path="/docs", render_plugins=[_DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")]
         ),
         request_max_body_size=MAX_BODY,
         exception_handlers={HTTPException: _error, Unavailable: _away, Rejected: _bad},
@@ -167,6 +165,13 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
     finally:
         server.should_exit = True
         await serving
+
+
+class _DocsPage(OpenAPIRenderPlugin):
+    """Litestar's own renderers fetch scripts from elsewhere; this page is all ours."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
+        return DOCS.encode()
 
 
 class _Server(uvicorn.Server):

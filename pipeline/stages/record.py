@@ -1,7 +1,7 @@
 """PostgreSQL, the record: every effect of the pipeline, idempotent by a key that derives from its input.
 
-The only module that speaks to asyncpg; its errors are told apart here, by SQLSTATE: bad data is `Rejected`, an outage or
-a conflict of transactions is `Unavailable`.
+The only module that speaks to asyncpg; its errors are told apart here, by SQLSTATE: bad data is `Rejected`, an outage
+or a conflict of transactions is `Unavailable`.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Record:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """A connection whose errors are ours. The limit holds for giving it back too: a dead peer never answers."""
+        """Lend a connection whose errors are ours. The limit holds for giving it back too: a dead peer never answers."""
         with _translated():
             async with self._pool.acquire(timeout=_SECONDS) as connection:
                 yield connection
@@ -67,31 +67,30 @@ class Record:
         ids = [arrival.anomaly_id for arrival in arrivals]
         if not arrivals:
             return []
-        async with self._connection() as connection:
-            async with connection.transaction():
-                prints = sorted({arrival.fingerprint for arrival in arrivals})
-                await connection.execute(_LOCK_FINGERPRINTS, prints)
-                seen = {row["id"] for row in await connection.fetch("SELECT id FROM anomalies WHERE id = ANY($1)", ids)}
-                fresh = {a.anomaly_id: a for a in reversed(arrivals) if a.anomaly_id not in seen}
-                open_episodes = {
-                    row["fingerprint"]: Episode(
-                        row["id"], row["fingerprint"], "open", None, row["occurrences"], row["last_seen_at"]
-                    )
-                    for row in await connection.fetch(_OPEN_EPISODES, prints)
-                }
-                in_order = [fresh[a.anomaly_id] for a in arrivals if fresh.get(a.anomaly_id) is a]
-                changes = advance(in_order, open_episodes, timedelta(seconds=quiet_seconds))
-                # Closing comes first: only one episode of a fingerprint may be open.
-                for state_first in (True, False):
-                    chosen = [e for e in changes.episodes.values() if (e.state != "open") is state_first]
-                    await _write_episodes(connection, chosen)
-                await _write_anomalies(connection, in_order, changes.episode_of)
-                await _write_progress(connection, arrivals)
-                rows = await connection.fetch(_OPENINGS, ids)
+        async with self._connection() as connection, connection.transaction():
+            prints = sorted({arrival.fingerprint for arrival in arrivals})
+            await connection.execute(_LOCK_FINGERPRINTS, prints)
+            seen = {row["id"] for row in await connection.fetch("SELECT id FROM anomalies WHERE id = ANY($1)", ids)}
+            fresh = {a.anomaly_id: a for a in reversed(arrivals) if a.anomaly_id not in seen}
+            open_episodes = {
+                row["fingerprint"]: Episode(
+                    row["id"], row["fingerprint"], "open", None, row["occurrences"], row["last_seen_at"]
+                )
+                for row in await connection.fetch(_OPEN_EPISODES, prints)
+            }
+            in_order = [fresh[a.anomaly_id] for a in arrivals if fresh.get(a.anomaly_id) is a]
+            changes = advance(in_order, open_episodes, timedelta(seconds=quiet_seconds))
+            # Closing comes first: only one episode of a fingerprint may be open.
+            for state_first in (True, False):
+                chosen = [e for e in changes.episodes.values() if (e.state != "open") is state_first]
+                await _write_episodes(connection, chosen)
+            await _write_anomalies(connection, in_order, changes.episode_of)
+            await _write_progress(connection, arrivals)
+            rows = await connection.fetch(_OPENINGS, ids)
         return [Opening(row["opened_by"], row["id"], row["revision"], row["occurrences"]) for row in rows]
 
     async def decision_body(self, decision_id: str) -> bytes | None:
-        """The bytes of a decision as they are published, or None where none was made."""
+        """Return the bytes of a decision as they are published, or None where none was made."""
         async with self._connection() as connection:
             body = await connection.fetchval("SELECT published FROM decisions WHERE id = $1", decision_id)
         return None if body is None else bytes(body)
@@ -129,7 +128,7 @@ class Record:
         return [dict(row) for row in rows]
 
     async def stats(self) -> dict[str, Any]:
-        """Counts of everything, and the latency of decisions in milliseconds."""
+        """Count everything, and measure the latency of decisions in milliseconds."""
         async with self._connection() as connection:
             row = await connection.fetchrow(_STATS)
         found = dict(row or {})
@@ -157,7 +156,7 @@ class Record:
             return {row["id"]: row["version"] for row in await connection.fetch("SELECT id, version FROM incidents")}
 
     async def incident_state(self) -> tuple[int, int]:
-        """A pair that changes whenever any incident does: their number and the sum of their versions."""
+        """Return a pair that changes whenever any incident does: their number and the sum of their versions."""
         async with self._connection() as connection:
             row = await connection.fetchrow("SELECT count(*), coalesce(sum(version), 0)::bigint FROM incidents")
         return (row[0], row[1]) if row else (0, 0)
@@ -171,7 +170,7 @@ class Record:
             await connection.execute(_SAVE_FEEDBACK, feedback.id, feedback.decision_id, feedback.verdict, body)
 
     async def claim_notification(self, decision_id: str, channel: str) -> str:
-        """Claim the right to notify: ``new``, ``uncertain`` (claimed before, never finished), ``sent`` or ``refused``."""
+        """Claim the right to notify: ``new``, ``uncertain`` (claimed, never finished), ``sent`` or ``refused``."""
         async with self._connection() as connection:
             if await connection.fetchval(_CLAIM, decision_id, channel) is not None:
                 return "new"
@@ -190,7 +189,7 @@ class Record:
 
 @asynccontextmanager
 async def open_record(database_url: str) -> AsyncIterator[Record]:
-    """The record at ``database_url``. Raises `Misconfigured` when PostgreSQL does not let us in."""
+    """Open the record at ``database_url``. Raises `Misconfigured` when PostgreSQL does not let us in."""
     try:
         pool = await asyncpg.create_pool(
             database_url, min_size=1, max_size=12, command_timeout=_SECONDS, timeout=_SECONDS

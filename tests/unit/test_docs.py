@@ -1,0 +1,103 @@
+"""What the README and the deployment files say is what the program does."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+import yaml
+
+from pipeline.__main__ import cli
+from pipeline.settings import Settings
+from schemas import Anomaly
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+VARIABLES = {item.metadata["variable"] for item in fields(Settings) if item.metadata}
+
+
+def settings_table() -> str:
+    """The README's table of settings, from the class that reads them."""
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for item in fields(Settings):
+        if item.metadata:
+            default = "none" if item.default in (None, "") else f"`{item.default}`"
+            secret = " (secret)" if item.metadata["secret"] else ""
+            rows.append(f"| `{item.metadata['variable']}` | {default} | {item.metadata['doc']}{secret} |")
+    return "\n".join(rows)
+
+
+def commands() -> set[str]:
+    """Every command of `pulseguard`, a group's with the group's name before it."""
+    group = typer.main.get_command(cli)
+    found: set[str] = set()
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {sub}" for sub in inner} if inner else {name}
+    return found
+
+
+def test_the_settings_table_equals_the_settings() -> None:
+    """Every setting is in the README, with its default, and no other."""
+    assert settings_table() in README, f"the table should be:\n{settings_table()}"
+
+
+def test_every_command_is_described() -> None:
+    """The command line reference has a row for every command, and none for what does not exist."""
+    section = README.split("## Command line", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| `([a-z]+(?: [a-z]+)?)[^|]*`", section, re.MULTILINE)
+    assert set(rows) == commands()
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    """A command that the README tells a newcomer to type is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z-]+)`?", README)) <= targets
+
+
+@pytest.mark.parametrize("event", re.findall(r"'(\{\"error_type.*?\})'", README))
+def test_every_anomaly_in_the_readme_is_one(event: str) -> None:
+    """Whoever copies an example publishes a valid anomaly."""
+    assert msgspec.json.decode(event, type=Anomaly).error_type
+
+
+def test_the_readme_shows_anomalies() -> None:
+    """The examples above are found at all: kcat and curl each show one."""
+    assert len(re.findall(r"'(\{\"error_type.*?\})'", README)) >= 2
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))
+def test_links_lead_somewhere(link: str) -> None:
+    """A file that the README points at is in the repository."""
+    assert (ROOT / link.split("#")[0]).exists()
+
+
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return document
+
+
+def test_compose_sets_only_settings_that_exist() -> None:
+    """A variable that compose hands to a role is a setting, or a model provider's key."""
+    roles = [service for service in compose()["services"].values() if "command" in service]
+    assert sorted(role["command"][1] for role in roles) == ["gateway", "relay", "slack", "worker"]
+    for role in roles:
+        unknown = {name for name in role["environment"] if name not in VARIABLES and not name.endswith("_API_KEY")}
+        assert unknown == set()
+
+
+def test_compose_pins_and_confines() -> None:
+    """Outside images carry a version, and the program runs without privileges on a read-only file system."""
+    for service in compose()["services"].values():
+        assert re.search(r":v?\d|^pulseguard:", service["image"])
+        assert "no-new-privileges:true" in service["security_opt"]
+        assert "command" not in service or (service["read_only"] and service["cap_drop"] == ["ALL"])
+
+
+def test_the_example_environment_names_real_variables() -> None:
+    """Each variable of deploy/env.example is a setting, a provider's key, or PostgreSQL's password for compose."""
+    names = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / "deploy/env.example").read_text(), re.MULTILINE))
+    assert {name for name in names - VARIABLES if not name.endswith("_API_KEY")} == {"POSTGRES_PASSWORD"}
