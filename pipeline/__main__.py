@@ -91,7 +91,9 @@ def send(
 
 
 @incidents_cli.command("load")
-def incidents_load(path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown.")]) -> None:
+def incidents_load(
+    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown.")],
+) -> None:
     """Add past incidents. Loading the same ones again changes nothing."""
     incidents = read_incidents(path)
 
@@ -302,10 +304,14 @@ def _print_endpoints(running: Settings) -> None:
     table.add_row("dashboard, API", f"{lines['HTTP_URL']}/  {lines['HTTP_URL']}/docs")
     table.add_row("live feed", lines["RELAY_URL"])
     table.add_row("model", running.llm_model or "none: the nearest-incident rule decides")
-    table.add_row("Slack", "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log")
+    table.add_row(
+        "Slack", "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log"
+    )
     out.print(table)
     if running.kafka_is_embedded:
-        out.print("The embedded broker keeps its topics in memory and never trims them: for trying out, not for keeping.")
+        out.print(
+            "The embedded broker keeps its topics in memory and never trims them: for trying out, not for keeping."
+        )
     sys.stdout.flush()
 
 

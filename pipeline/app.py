@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import structlog
 
@@ -120,6 +120,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
 async def up(settings: Settings, when_ready: Ready) -> None:
     """Every role in one process, on embedded parts where the environment names none."""
     async with embedded(settings) as complete:
+
         async def announce(ready: Settings) -> None:
             endpoints.write(ready)
             await when_ready(ready)
@@ -137,7 +138,7 @@ class _Tasks:
         self._stop = stop
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "_Tasks":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -38,7 +38,9 @@ async def play(settings: Settings, say: Callable[[str], None]) -> None:
         storm = {"error_type": "disk_full", "service": "search-index", "severity": "critical"}
         await asyncio.gather(
             *(
-                sender.send(settings.topic_anomalies, None, msgspec.json.encode(storm | {"labels": {"instance": f"search-{n}"}}))
+                sender.send(
+                    settings.topic_anomalies, None, msgspec.json.encode(storm | {"labels": {"instance": f"search-{n}"}})
+                )
                 for n in range(_STORM)
             )
         )

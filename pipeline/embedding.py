@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from fastembed import SparseTextEmbedding, TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
@@ -13,12 +14,43 @@ from pipeline.embedded.model import DIMENSION, NAME, bundled_model
 from pipeline.errors import Misconfigured
 from pipeline.settings import Settings
 
+T = TypeVar("T")
 Sparse = tuple[list[int], list[float]]
 """Token ids and their weights."""
 _BATCH = 8
 _THREADS = 2
 _STOP_WORDS = frozenset(
-    "a an and are as at be by for from has have in is it its of on or that the this to was were will with not no".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "for",
+        "from",
+        "has",
+        "have",
+        "in",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "this",
+        "to",
+        "was",
+        "were",
+        "will",
+        "with",
+        "not",
+        "no",
+    ]
 )
 
 
@@ -48,7 +80,7 @@ class Embedder:
             lambda: [(v.indices.tolist(), v.values.tolist()) for t in texts for v in self._sparse.query_embed(t)]
         )
 
-    async def _run(self, work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - a thread hop, typed by its callers
+    async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
@@ -64,7 +96,7 @@ def open_embedder(settings: Settings) -> Embedder:
         else:
             dense = TextEmbedding(settings.embedding_model, threads=_THREADS)
         return Embedder(settings.embedding_model, dense, _bm25(settings.home))
-    except Exception as exc:  # noqa: BLE001 - fastembed, onnxruntime and the hub each raise their own kinds
+    except Exception as exc:
         raise Misconfigured("EMBEDDING_MODEL", f"{settings.embedding_model!r} does not load: {exc}") from exc
 
 

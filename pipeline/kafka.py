@@ -115,7 +115,8 @@ class Subscription:
 async def subscribe(settings: Settings, topics: Sequence[str], group: str) -> AsyncIterator[Subscription]:
     """Join ``group``: each record goes to one member, from the first one that the group has not acknowledged."""
     consumer = Consumer(
-        _consumer(settings, group) | {"enable.auto.commit": False, "auto.offset.reset": "earliest"}
+        _consumer(settings, group)
+        | {"enable.auto.commit": False, "auto.offset.reset": "earliest"}
         | ({"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000} if settings.kafka_is_embedded else {})
     )
     consumer.subscribe(list(topics))

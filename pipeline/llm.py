@@ -89,7 +89,9 @@ class Llm:
         self._prompt = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
         self._base = {"api_base": settings.llm_api_base} if settings.llm_api_base else {}
         if settings.llm_api_base and self._model.startswith(("openai/", "hosted_vllm/")):
-            self._base["api_key"] = settings.openai_api_key or "none"  # a local server asks for none, the client insists
+            self._base["api_key"] = (
+                settings.openai_api_key or "none"
+            )  # a local server asks for none, the client insists
         self._form: dict[str, Any] | None = {"type": "json_object"}
 
     async def advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue) -> Advice:
@@ -142,7 +144,7 @@ class Llm:
                 self._form = None  # this server knows no response_format: the prompt alone must do
                 return await self._ask(turns)
             known = getattr(self._litellm.exceptions, "LITELLM_EXCEPTION_TYPES", ())
-            if isinstance(exc, tuple(known)) or isinstance(exc, OSError):
+            if isinstance(exc, (tuple(known), OSError)):
                 raise EngineFailed(f"the model answered {status or type(exc).__name__}") from exc
             raise
         text = response.choices[0].message.content if response.choices else None

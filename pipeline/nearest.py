@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.errors import Rejected
-from schemas import Action, Anomaly, EnrichedAnomaly, Engine, Evidence, Usage, Verdict
+from schemas import Action, Anomaly, Engine, EnrichedAnomaly, Evidence, Usage, Verdict
 
 _SHOWN = 160
 
@@ -35,7 +35,11 @@ def advise(enriched: EnrichedAnomaly, catalogue: Catalogue, threshold: float) ->
     near = [item for item in evidence if item.score >= threshold]
     if not near:
         nearest = max(evidence, key=lambda item: item.score, default=None)
-        what = f"the nearest, {nearest.incident_id} ({nearest.title}), scores {nearest.score:.2f}" if nearest else "there is none"
+        what = (
+            f"the nearest, {nearest.incident_id} ({nearest.title}), scores {nearest.score:.2f}"
+            if nearest
+            else "there is none"
+        )
         return escalated(anomaly, f"No past incident is near enough (threshold {threshold:.2f}): {what}.", evidence)
     failed = [item.incident_id for item in near if item.outcome == "failed"]
     for item in near:

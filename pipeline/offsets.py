@@ -33,7 +33,7 @@ class Progress:
     def deliver(self, offset: int) -> None:
         """An event was handed to a stage. One that is delivered again (below the last) starts the count anew."""
         if self._next is not None and offset < self._next:
-            self._pending = {kept: None for kept in sorted({*self._pending, offset})}
+            self._pending = dict.fromkeys(sorted({*self._pending, offset}))
         else:
             self._pending[offset] = None
             self._next = offset + 1
@@ -62,7 +62,7 @@ class TrackedConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._progress: defaultdict[Any, Progress] = defaultdict(Progress)
-        deliver = self.callback
+        deliver: Any = self.callback  # type: ignore[has-type]
 
         def tracked(message: Any) -> Any:
             self._progress[message.tp].deliver(message.offset)

@@ -84,6 +84,6 @@ def _cast(variable: str, raw: str, default: Any, minimum: float | None) -> Any:
         value = Path(raw).expanduser() if isinstance(default, Path) else cast(raw)
     except ValueError:
         raise Misconfigured(variable, f"{raw!r} is not a {cast.__name__}") from None
-    if minimum is not None and not minimum <= value < float("inf"):
+    if minimum is not None and isinstance(value, int | float) and not minimum <= value < float("inf"):
         raise Misconfigured(variable, f"{raw} is below {minimum} or not finite")
     return value

@@ -35,7 +35,7 @@ async def settle(messages: Sequence[Message], work: Work, bury: Bury) -> None:
     try:
         for message, reason in await until_available(lambda: work(messages)):
             await _dead_letter(bury, message, "rejected", reason)
-    except Exception as exc:  # noqa: BLE001 - the one broad catch: a stage's bug must not lose an event
+    except Exception as exc:
         if len(messages) > 1:
             for message in messages:
                 await settle([message], work, bury)

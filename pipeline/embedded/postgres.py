@@ -35,7 +35,7 @@ async def embedded_postgres(home: Path, port: int) -> AsyncIterator[str]:
     Raises `Misconfigured` when the port is taken or another PulseGuard lives in ``home``.
     """
     user = NOBODY if os.geteuid() == 0 else None
-    home = home.resolve()  # noqa: ASYNC240 - local, and before anything is served
+    home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     with _alone(home):
         binaries = _binaries(user)

@@ -47,14 +47,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue) -> Litestar:
     """The application, its parts bound as closures."""
 
-    @post("/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all")
+    @post(
+        "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all"
+    )
     async def anomalies(request: Request[Any, Any, Any]) -> dict[str, int]:
         events = list(_elements(await request.body()))
-        headers = [
-            (name, value.encode())
-            for name, value in request.headers.items()
-            if name == "traceparent"
-        ] + [(f"ce_{n[3:]}", v.encode()) for n, v in request.headers.items() if n.startswith("ce-") and len(events) == 1]
+        headers = [(name, value.encode()) for name, value in request.headers.items() if name == "traceparent"] + [
+            (f"ce_{n[3:]}", v.encode()) for n, v in request.headers.items() if n.startswith("ce-") and len(events) == 1
+        ]
         for number, event in enumerate(events):
             message = kafka.Message(settings.topic_anomalies, 0, 0, None, event, headers, 0)
             try:

@@ -106,7 +106,12 @@ class Feed:
         body = {"type": event_type, "data": data, "cursor": self.cursor()}
         subject = data.get("anomaly", data)
         event = Event(
-            msgspec.json.encode(body).decode(), event_type, subject.get("service"), subject.get("severity"), where, offset
+            msgspec.json.encode(body).decode(),
+            event_type,
+            subject.get("service"),
+            subject.get("severity"),
+            where,
+            offset,
         )
         self._ring.append(event)
         self._bytes += len(event.frame)

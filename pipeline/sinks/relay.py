@@ -117,7 +117,11 @@ class Relay:
         # What is pending reached the ring already: a replay includes it, so it must not be flushed to this client too.
         missed = self._feed.since(hello.since) if hello.since else None
         recovered = missed is not None if hello.since else None
-        welcome = {"type": "system", "data": {"event": "welcome", "recovered": recovered}, "cursor": self._feed.cursor()}
+        welcome = {
+            "type": "system",
+            "data": {"event": "welcome", "recovered": recovered},
+            "cursor": self._feed.cursor(),
+        }
         self._write(client, msgspec.json.encode(welcome).decode())
         if missed is not None:
             self._send(client, [event for event in missed if client.filter.wants(event)], self._feed.cursor())

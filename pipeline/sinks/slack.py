@@ -152,7 +152,7 @@ def _bot(settings: Settings) -> Post:
 
 
 def _fault(status: int, body: str | None, headers: Any) -> Exception:
-    if status == _TOO_MANY or status >= _SERVER_ERROR or status == _OK:
+    if status in (_TOO_MANY, _OK) or status >= _SERVER_ERROR:
         named = {str(name).lower(): value for name, value in dict(headers or {}).items()}
         text = str(named.get("retry-after", ""))
         return Unavailable("slack", f"HTTP {status}", float(text) if text.isdigit() else None)

@@ -41,7 +41,9 @@ async def decide(
         advice = await advised(enriched, catalogue, settings.nearest_threshold, llm)
         occurrences = await record.episode_occurrences(enriched.episode_id)
         now = datetime.now(UTC)
-        decision = compose(decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now)
+        decision = compose(
+            decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now
+        )
         body = await record.save_decision(decision)
         metrics.decisions.labels(engine=advice.engine, verdict=advice.verdict).inc()
         metrics.decision_latency.observe(decision.latency_ms / 1000)

@@ -9,7 +9,7 @@ import msgspec
 
 from pipeline.errors import Rejected
 from pipeline.kafka import Message
-from schemas import Anomaly
+from schemas import Anomaly, Metric
 
 IDENTIFYING_LABELS = ("cluster", "namespace", "region", "deployment", "database", "queue", "topic", "job")
 """Labels that tell one fault from another; the rest (instance, pod, …) tell its occurrences apart."""
@@ -37,7 +37,8 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
         raise Rejected(f"not JSON: {exc}") from exc
     for text in _texts(anomaly):
         _check_text(text)
-    for number in (anomaly.spike_percentage, anomaly.metric and anomaly.metric.value, anomaly.metric and anomaly.metric.baseline):
+    metric = anomaly.metric or Metric()
+    for number in (anomaly.spike_percentage, metric.value, metric.baseline):
         if number is not None and not math.isfinite(number):
             raise Rejected("a number is not finite")
     return anomaly if anomaly.id or not event_id else msgspec.structs.replace(anomaly, id=event_id)
@@ -102,7 +103,7 @@ def _texts(anomaly: Anomaly) -> Iterable[str]:
 def _check_text(text: str) -> None:
     if "\x00" in text:
         raise Rejected("a string holds a NUL character")
-    if any("\ud800" <= character <= "\udfff" for character in text) if not text.isascii() else False:
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise Rejected("a string holds a lone surrogate")
 
 

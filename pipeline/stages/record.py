@@ -48,7 +48,7 @@ class Record:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """Lend a connection whose errors are ours. The limit holds for giving it back too: a dead peer never answers."""
+        """Lend a connection whose errors are ours. The limit holds for its return too: a dead peer never answers."""
         with _translated():
             async with self._pool.acquire(timeout=_SECONDS) as connection:
                 yield connection

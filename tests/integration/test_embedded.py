@@ -101,7 +101,7 @@ async def test_a_half_made_data_folder_is_made_anew(home: Path) -> None:
 
 
 async def test_kill_9_takes_the_children_along_and_the_next_start_works(home: Path) -> None:
-    """After kill -9 of us no server is left, and a start on the same home and ports at once finds what was committed."""
+    """After kill -9 of us no server is left, and a start at once on the same home finds what was committed."""
     port, kafka_port = free_port(), free_port()
     with holder(home, port, kafka_port) as (process, url):
         await run(url, "CREATE TABLE kept AS SELECT 42 AS n")
@@ -125,7 +125,7 @@ async def test_a_server_that_outlives_its_run_is_stopped(home: Path) -> None:
         os.kill(server, signal.SIGSTOP)
         process.kill()
         process.wait()
-        assert Path(f"/proc/{server}").exists()
+        os.kill(server, 0)  # it is still there
         asyncio.get_running_loop().call_later(1, os.kill, server, signal.SIGCONT)
         async with embedded_postgres(home, port) as again:
             assert await run(again, "SELECT 1") == 1

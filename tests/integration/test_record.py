@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
+from conftest import free_port
 
+from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
 from pipeline.stages.record import Arrival, Record, open_record
@@ -43,7 +47,7 @@ async def test_a_storm_is_one_episode(record: Record) -> None:
 
 
 async def test_a_redelivered_anomaly_counts_once_and_opens_again(record: Record) -> None:
-    """Redelivery, inside a batch or later, counts nothing, and still names the opening that may not be published yet."""
+    """Redelivery, inside a batch or later, counts nothing, and still names the opening, published or not."""
     batch = [arrival("a"), arrival("b", 1), arrival("a", 2), arrival("b", 3)]
     first = await record.record_arrivals(batch, 900)
     assert [(opening.anomaly_id, opening.occurrences) for opening in first] == [("a", 2)]
@@ -191,7 +195,7 @@ async def test_feedback_is_written_once(record: Record) -> None:
 
 
 async def test_a_notification_is_claimed_once(record: Record) -> None:
-    """The first claim is new, the second finds it uncertain, and after its end how it ended; one of many at once wins."""
+    """The first claim is new, the second finds it uncertain, and after its end how it ended; one of many wins."""
     claims = await asyncio.gather(*(record.claim_notification("dec_1", "C1") for _ in range(6)))
     assert sorted(claims) == ["new", *["uncertain"] * 5]
     await record.finish_notification("dec_1", "C1", "sent", ts="1.2")
@@ -217,6 +221,33 @@ async def _open(url: str) -> None:
         pass
 
 
+async def test_an_outage_is_unavailable_and_passes(home: Path) -> None:
+    """While the server is away every call says so, each within its limit; when it is back the same record goes on."""
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        async with embedded_postgres(home, port) as url:
+            await migrate(url)
+            record = await stack.enter_async_context(open_record(url))
+            await record.record_arrivals([arrival("a")], 900)
+        for _ in range(2):  # the first meets a dead connection, the second a closed port
+            with pytest.raises(Unavailable, match="postgres"):
+                await record.record_arrivals([arrival("b")], 900)
+            with pytest.raises(Unavailable, match="postgres"):
+                await record.ping()
+        await stack.enter_async_context(embedded_postgres(home, port))
+        await record.record_arrivals([arrival("a"), arrival("b")], 900)
+        assert (await record.stats())["anomalies"] == 2
+
+
+async def test_a_connection_that_is_cut_in_a_statement_is_unavailable(record: Record, database_url: str) -> None:
+    """A server process ended by an operator in mid-statement is an outage, and the next call has a new connection."""
+    async with open_record(database_url) as other:
+        with pytest.raises(Unavailable):
+            async with other._connection() as connection:
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        await other.ping()
+
+
 async def test_migrating_at_once_is_safe(database_url: str) -> None:
     """Several processes, and several tasks of one, may migrate the same fresh database together."""
     async with open_record(database_url) as record, record._connection() as connection:
@@ -225,7 +256,8 @@ async def test_migrating_at_once_is_safe(database_url: str) -> None:
     url = database_url.rsplit("/", 1)[0] + "/fresh?sslmode=disable"
     code = "import asyncio, os; from pipeline.migrations import migrate; asyncio.run(migrate(os.environ['URL']))"
     children = [
-        subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"URL": url}) for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"URL": url})
+        for _ in range(2)
     ]  # fmt: skip
     await asyncio.gather(migrate(url), migrate(url))
     assert [await asyncio.to_thread(child.wait, 60) for child in children] == [0, 0]

@@ -72,7 +72,7 @@ def test_the_readme_shows_anomalies() -> None:
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))
 def test_links_lead_somewhere(link: str) -> None:
     """A file that the README points at is in the repository."""
-    assert (ROOT / link.split("#")[0]).exists()
+    assert (ROOT / link.split("#", maxsplit=1)[0]).exists()
 
 
 def compose() -> dict[str, Any]:
