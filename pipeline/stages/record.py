@@ -214,13 +214,10 @@ def _translated() -> Iterator[None]:
         state = exc.sqlstate or ""
         if state in _CONFLICTS or state[:2] in _AWAY:
             raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
-        if state[:2] in _BAD_DATA:
+        if state[:2] in _BAD_DATA:  # also what the client cannot encode: asyncpg gives that 22000
             raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc
         raise  # a statement that is wrong is our bug
     except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
-        # What the client itself cannot encode is an InterfaceError too; it has no public name, but is a ValueError.
-        if isinstance(exc, ValueError):
-            raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc
         raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
 
 
