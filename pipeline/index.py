@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -223,7 +224,7 @@ async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[In
 def _local_client(folder: Path) -> AsyncQdrantClient:
     try:
         return AsyncQdrantClient(path=str(folder / "data"))
-    except Exception:  # noqa: BLE001 - whatever a half-written copy breaks, it is derived: begin anew
+    except (ValueError, KeyError, RuntimeError, OSError, sqlite3.Error):  # half-written, but derived: begin anew
         shutil.rmtree(folder / "data", ignore_errors=True)
         return AsyncQdrantClient(path=str(folder / "data"))
 

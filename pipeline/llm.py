@@ -138,15 +138,12 @@ class Llm:
     async def _ask(self, turns: list[dict[str, str]]) -> tuple[str, Usage]:
         try:
             response = await self._call(turns)
-        except Exception as exc:
+        except (*self._litellm.LITELLM_EXCEPTION_TYPES, OSError) as exc:
             status = getattr(exc, "status_code", None)
             if status == _BAD_REQUEST and self._form is not None:
                 self._form = None  # this server knows no response_format: the prompt alone must do
                 return await self._ask(turns)
-            known = getattr(self._litellm.exceptions, "LITELLM_EXCEPTION_TYPES", ())
-            if isinstance(exc, (tuple(known), OSError)):
-                raise EngineFailed(f"the model answered {status or type(exc).__name__}") from exc
-            raise
+            raise EngineFailed(f"the model answered {status or type(exc).__name__}") from exc
         text = response.choices[0].message.content if response.choices else None
         if not text:
             raise EngineFailed("the model's answer is empty")

@@ -74,6 +74,7 @@ class TrackedConsumer(driver.Consumer):  # type: ignore[misc]
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def ack(self, message: Any) -> bool:
+        """Finish the event; True the first time."""
         with tuples.ack_lock:
             if message.acked:
                 return False
@@ -85,6 +86,7 @@ class TrackedConsumer(driver.Consumer):  # type: ignore[misc]
             return True
 
     async def on_partitions_revoked(self, revoked: set[Any]) -> None:
+        """Drain and commit, and only then forget."""
         await super().on_partitions_revoked(revoked)  # drains what is in flight and commits it
         for tp in revoked:
             self._progress.pop(tp, None)

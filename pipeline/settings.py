@@ -57,6 +57,7 @@ class Settings:
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
     allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for the relay, comma-separated")
     relay_token: str | None = setting("RELAY_TOKEN", None, "a token that relay clients must show", secret=True)
+    kafka_session: float = setting("KAFKA_SESSION_SECONDS", 30.0, "a silent worker's partitions move on", minimum=1)
     kafka_is_embedded: bool = field(default=False, metadata={})
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning or error")
 

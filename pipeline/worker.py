@@ -43,8 +43,8 @@ def build(settings: Settings) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,  # no tables: the plain round-robin assignor, which the priming names too
-        broker_session_timeout=3 if settings.kafka_is_embedded else 30,
-        broker_heartbeat_interval=0.5 if settings.kafka_is_embedded else 3,
+        broker_session_timeout=3 if settings.kafka_is_embedded else settings.kafka_session,
+        broker_heartbeat_interval=0.5 if settings.kafka_is_embedded else settings.kafka_session / 10,
         broker_commit_interval=0.5,
         stream_wait_empty=True,
         stream_buffer_maxsize=4096,

@@ -1,0 +1,209 @@
+"""The way of an event, through the program as a user runs it: `pulseguard up`, plain clients, one kill, bad input."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import aiohttp.web
+import asyncpg
+import pytest
+import pytest_asyncio
+import websockets
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from tests.conftest import free_port, open_folder
+from tests.program import Program, running, until
+from tests.unit.test_ingest import BAD
+
+
+class Stack:
+    """A running `up` and how to reach it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.ports = {name: str(free_port()) for name in ("KAFKA_PORT", "HTTP_PORT", "RELAY_PORT", "POSTGRES_PORT")}
+        self.kafka = f"127.0.0.1:{self.ports['KAFKA_PORT']}"
+        self.http = f"http://127.0.0.1:{self.ports['HTTP_PORT']}"
+        self.feed = f"ws://127.0.0.1:{self.ports['RELAY_PORT']}/ws/incidents"
+        self.slack: list[dict[str, Any]] = []
+        self.environment = self.ports | {"PULSEGUARD_HOME": str(home), "COLUMNS": "200"}
+
+    def up(self) -> Any:
+        return running(["up"], self.environment, self.home / "log")
+
+    def publish(self, *values: bytes | None, **settings: str) -> None:
+        producer = Producer({"bootstrap.servers": self.kafka, "message.max.bytes": 10_000_000, **settings})
+        for value in values:
+            producer.produce("anomalies", value)
+        assert producer.flush(30) == 0
+
+    def read(self, topic: str) -> list[Any]:
+        """All that the topic holds. Without a group: joining one takes half its session on the embedded broker."""
+        consumer = Consumer({"bootstrap.servers": self.kafka, "group.id": "none", "enable.partition.eof": True})
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        found: list[Any] = []
+        ends = 0
+        while ends < len(partitions):
+            record = consumer.poll(10)
+            assert record is not None
+            if record.error() is None:
+                found.append(record)
+            else:
+                ends += 1
+        consumer.close()
+        return found
+
+    async def rows(self, query: str) -> list[Any]:
+        words = [line for line in (self.home / "endpoints").read_text().splitlines() if line.startswith("DATABASE_URL=")]
+        connection = await asyncpg.connect(words[0].removeprefix("DATABASE_URL="), timeout=10)
+        try:
+            return await connection.fetch(query)
+        finally:
+            await connection.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack() -> AsyncIterator[tuple[Stack, Program]]:
+    """One `up` with a Slack webhook that a real server of ours answers."""
+    stack = Stack(open_folder())
+
+    async def webhook(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        stack.slack.append(await request.json())
+        return aiohttp.web.Response(text="ok")
+
+    app = aiohttp.web.Application()
+    app.router.add_post("/hook", webhook)
+    runner = aiohttp.web.AppRunner(app)
+    await runner.setup()
+    await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
+    stack.environment["SLACK_WEBHOOK_URL"] = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    async with stack.up() as program:
+        await program.says("PulseGuard is ready", 60)
+        yield stack, program
+    await runner.cleanup()
+
+
+async def next_decision(feed: Any, error_type: str) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while True:
+            event = json.loads(await feed.recv())
+            if event["type"] == "decision" and event["data"]["error_type"] == error_type:
+                return dict(event["data"])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("codec", ["none", "gzip", "lz4", "zstd", "snappy"])
+async def test_an_anomaly_is_decided_everywhere(stack: tuple[Stack, Program], codec: str):
+    """What a plain client publishes, with any codec, is one equal decision on topic, feed, table, HTTP and Slack."""
+    up, _ = stack
+    name = f"payments-{codec}"
+    async with websockets.connect(up.feed) as feed:
+        anomaly = {"error_type": "database_timeout", "spike_percentage": 450, "service": name}
+        await asyncio.to_thread(up.publish, json.dumps(anomaly).encode(), **{"compression.type": codec})
+        decision = await next_decision(feed, "database_timeout")
+    assert decision["service"] == name
+    assert decision["verdict"] == "recommend"
+    assert decision["action"] == {
+        "name": "throttle_connections", "target": name, "parameters": {"limit_percent": 30}
+    }  # fmt: skip
+    assert 0 < decision["confidence_score"] <= 1
+    async with aiohttp.ClientSession() as client, client.get(f"{up.http}/v1/decisions/{decision['id']}") as answer:
+        assert await answer.json() == decision
+    rows = await up.rows(f"SELECT body FROM decisions WHERE id = '{decision['id']}'")
+    assert json.loads(rows[0]["body"]) == decision
+
+    async def posted() -> bool:
+        return sum(decision["id"] in json.dumps(message) for message in up.slack) == 1
+
+    await until(posted, 20, what="one Slack message")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_bad_input_is_dead_lettered_with_its_bytes_and_the_pipeline_lives(stack: tuple[Stack, Program]):
+    """Every kind of bad input is a dead letter with the same bytes and a reason; the next event is decided."""
+    up, _ = stack
+    # The broker itself refuses records over its own limit; five megabytes is under it.
+    await asyncio.to_thread(up.publish, *BAD.values())
+    async with websockets.connect(up.feed) as feed:
+        await asyncio.to_thread(up.publish, b'{"error_type": "after_the_poison"}')
+        assert (await next_decision(feed, "after_the_poison"))["verdict"] in {"recommend", "escalate"}
+    letters = await asyncio.to_thread(up.read, "anomalies.dlq")
+    assert sorted(letter.value() or b"" for letter in letters) == sorted(value or b"" for value in BAD.values())
+    for letter in letters:
+        headers = dict(letter.headers())
+        assert headers["pulseguard_reason"] == b"rejected"
+        assert headers["pulseguard_topic"] == b"anomalies"
+        assert len(headers["pulseguard_message"]) > 5
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_storm_is_one_episode_with_exact_occurrences(stack: tuple[Stack, Program]):
+    """Two thousand equal anomalies, published in parallel with a single one doubled: one decision, 2,000 occurrences."""
+    up, _ = stack
+    events = [json.dumps({"error_type": "disk_full", "service": "storm", "id": f"storm-{n}"}) for n in range(2000)]
+    await asyncio.to_thread(up.publish, *(event.encode() for event in [*events, events[0]]))
+
+    async def counted() -> bool:
+        rows = await up.rows("SELECT occurrences FROM episodes WHERE service = 'storm'")
+        return [row["occurrences"] for row in rows] == [2000]
+
+    await until(counted, 30, what="2,000 occurrences")
+    assert len(await up.rows("SELECT 1 FROM decisions WHERE service = 'storm'")) == 1
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_gateway_answers(stack: tuple[Stack, Program]):
+    """Ready; publishes after acknowledgement; refuses bad anomalies whole; finds incidents; serves its pages."""
+    up, _ = stack
+    async with aiohttp.ClientSession(up.http) as client:
+        for path in ("/healthz", "/readyz", "/metrics", "/docs", "/docs/openapi.json", "/", "/static/app.js", "/v1/stats"):
+            async with client.get(path) as answer:
+                assert answer.status == 200, (path, await answer.text())
+        async with client.post("/v1/anomalies", data=b'[{"error_type": "by_http"}, {"error_type": "by_http"}]') as answer:
+            assert (answer.status, await answer.json()) == (202, {"accepted": 2})
+        for body in (b"", b"[]", b'[{"error_type": "x"}, {}]', b"{", b'{"error_type": 1}'):
+            async with client.post("/v1/anomalies", data=body) as answer:
+                assert answer.status == 400, body
+        async with client.get("/v1/incidents/search", params={"q": "certificate has expired"}) as answer:
+            assert (await answer.json())[0]["incident_id"].startswith("inc-cert-")
+        for path, status in (("/v1/decisions/none", 404), ("/v1/decisions?limit=0", 400), ("/nowhere", 404)):
+            async with client.get(path) as answer:
+                assert answer.status == status, path
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_returning_client_misses_nothing(stack: tuple[Stack, Program]):
+    """With the cursor of its last event a client gets what it missed, once; with a bad cursor it gets nothing of it."""
+    up, _ = stack
+    async with websockets.connect(up.feed) as feed:
+        cursor = json.loads(await feed.recv())["cursor"]
+        await feed.send('{"type":"ping"}')
+        assert json.loads(await feed.recv()) == {"type": "pong"}
+    async with websockets.connect(f"{up.feed}?types=decision") as other:
+        await asyncio.to_thread(up.publish, b'{"error_type": "while_away"}')
+        await next_decision(other, "while_away")
+    async with websockets.connect(f"{up.feed}?types=decision&since={cursor}") as feed:
+        assert json.loads(await feed.recv())["data"]["recovered"] is True
+        assert json.loads(await feed.recv())["data"]["error_type"] == "while_away"
+    async with websockets.connect(f"{up.feed}?since=nonsense") as feed:
+        assert json.loads(await feed.recv())["data"]["recovered"] is False
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_up_stops_cleanly_and_a_killed_one_starts_again(stack: tuple[Stack, Program]):
+    """Ctrl-C ends with 0; after kill -9 the next `up` on the same home is ready and keeps what was decided."""
+    up, first = stack
+    before = len(await up.rows("SELECT 1 FROM decisions"))
+    assert await first.stop() == 0, first.output[-3000:]
+    log = up.home / "second"
+    async with running(["up"], up.environment, log) as second:
+        await second.says("PulseGuard is ready", 60)
+        second.kill()
+    async with running(["up"], up.environment, up.home / "third") as third:
+        await third.says("PulseGuard is ready", 60)
+        assert len(await up.rows("SELECT 1 FROM decisions")) == before
+        assert await third.stop() == 0, third.output[-3000:]

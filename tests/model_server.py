@@ -1,0 +1,75 @@
+"""A real HTTP server that plays a model behind OpenAI's protocol: answers from the prompt's own evidence, or misbehaves."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+Behaviour = Callable[[web.Request, dict[str, Any], int], Awaitable[web.StreamResponse]]
+
+
+class ModelServer:
+    """``url`` is its API base; ``asked`` are the requests it got."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[dict[str, Any]] = []
+
+
+def completion(text: str | None) -> web.Response:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 700, "completion_tokens": 60, "total_tokens": 760}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "played", "choices": [choice], "usage": usage}
+    return web.json_response(body)
+
+
+def answer_for(question: dict[str, Any], **changes: Any) -> str:
+    """A well-formed answer that follows the nearest evidence."""
+    data = json.loads(question["messages"][1]["content"])
+    nearest = data["evidence"][0]
+    answer = {
+        "verdict": "recommend",
+        "action": nearest["action"]["name"],
+        "parameters": nearest["action"].get("parameters", {}),
+        "matched_incident": nearest["incident_id"],
+        "confidence": 0.9,
+        "rationale": f"As in {nearest['incident_id']}.",
+    }
+    return json.dumps(answer | changes)
+
+
+async def good(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+    return completion(answer_for(question))
+
+
+def slow(seconds: float) -> Behaviour:
+    async def behave(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+        await asyncio.sleep(seconds)
+        return completion(answer_for(question))
+
+    return behave
+
+
+@asynccontextmanager
+async def model_server(behave: Behaviour) -> AsyncIterator[ModelServer]:
+    server = ModelServer()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        question = await request.json()
+        server.asked.append(question)
+        return await behave(request, question, len(server.asked))
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,69 @@
+"""The program as a user runs it: a child process, real clients, and waiting for the thing itself."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+class Program:
+    """A running `pulseguard`; its output is in ``log``."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    async def says(self, text: str, seconds: float = 40) -> None:
+        """Wait until the output holds ``text``."""
+
+        async def said() -> bool:
+            assert self.process.poll() is None, self.output
+            return text in self.output
+
+        await until(said, seconds, what=f"{text!r} in the output")
+
+    def kill(self) -> None:
+        """kill -9, this process alone."""
+        self.process.kill()
+        self.process.wait()
+
+    async def stop(self, number: int = signal.SIGINT, seconds: float = 40) -> int:
+        """Ask it to stop; returns the exit code."""
+        self.process.send_signal(number)
+        return await asyncio.to_thread(self.process.wait, seconds)
+
+
+@asynccontextmanager
+async def running(arguments: list[str], environment: dict[str, str], log: Path) -> AsyncIterator[Program]:
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *arguments],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=kept | environment,
+        )  # fmt: skip
+    program = Program(process, log)
+    try:
+        yield program
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
+    """Wait until ``holds`` says so; fail after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not await holds():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
+        await asyncio.sleep(0.1)

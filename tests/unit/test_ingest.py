@@ -1,0 +1,143 @@
+"""What is an anomaly, what is not, and which two are the same fault."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import Rejected
+from pipeline.kafka import Headers, Message
+from pipeline.stages import ingest
+from schemas import Anomaly
+
+LIMIT = 262_144
+
+
+def message(value: bytes | None, headers: Headers | None = None, offset: int = 0) -> Message:
+    return Message("anomalies", 0, offset, None, value, headers or [], 1_700_000_000_000)
+
+
+BAD = {
+    "tombstone": None,
+    "empty": b"",
+    "spaces": b"   ",
+    "not json": b"hello",
+    "cut off": b'{"error_type": ',
+    "two documents": b'{"error_type": "a"} {"error_type": "b"}',
+    "list": b'[{"error_type": "a"}]',
+    "null": b"null",
+    "number": b"450",
+    "string": b'"database_timeout"',
+    "no error_type": b'{"service": "a"}',
+    "null error_type": b'{"error_type": null}',
+    "empty error_type": b'{"error_type": ""}',
+    "error_type is a number": b'{"error_type": 5}',
+    "error_type is a list": b'{"error_type": ["a"]}',
+    "error_type too long": json.dumps({"error_type": "x" * 257}).encode(),
+    "spike is text": b'{"error_type": "a", "spike_percentage": "450"}',
+    "spike is true": b'{"error_type": "a", "spike_percentage": true}',
+    "NaN": b'{"error_type": "a", "spike_percentage": NaN}',
+    "Infinity": b'{"error_type": "a", "spike_percentage": -Infinity}',
+    "infinite by size": b'{"error_type": "a", "spike_percentage": 1e999}',
+    "metric infinite by size": b'{"error_type": "a", "metric": {"value": -1e999}}',
+    "metric is a list": b'{"error_type": "a", "metric": []}',
+    "severity unknown": b'{"error_type": "a", "severity": "apocalyptic"}',
+    "status unknown": b'{"error_type": "a", "status": "maybe"}',
+    "labels not strings": b'{"error_type": "a", "labels": {"n": 1}}',
+    "labels a list": b'{"error_type": "a", "labels": ["n"]}',
+    "time without zone": b'{"error_type": "a", "occurred_at": "2026-01-01T00:00:00"}',
+    "time nonsense": b'{"error_type": "a", "occurred_at": "yesterday"}',
+    "NUL in a string": b'{"error_type": "a\\u0000b"}',
+    "NUL in a label": b'{"error_type": "a", "labels": {"k": "\\u0000"}}',
+    "lone surrogate": b'{"error_type": "a\\ud800"}',
+    "invalid UTF-8": b'{"error_type": "a\xff"}',
+    "overlong UTF-8": b'{"error_type": "\xc0\xaf"}',
+    "UTF-16": '{"error_type": "a"}'.encode("utf-16"),
+    "byte order mark": b'\xef\xbb\xbf{"error_type": "a"}',
+    "single quotes": b"{'error_type': 'a'}",
+    "trailing comma": b'{"error_type": "a",}',
+    "comment": b'{"error_type": "a" /* b */}',
+    "five megabytes": b'{"error_type": "a", "message": "' + b"x" * 5_000_000 + b'"}',
+    "nested 10,000 deep": b'{"error_type": "a", "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}",
+    "unclosed 10,000 deep": b"[" * 10_000,
+    "binary": bytes(range(256)),
+    "avro magic": b"\x00\x00\x00\x00\x01\x02",
+    "CloudEvent with bad data": b'{"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {"x": 1}}',
+    "CloudEvent with a number as id": b'{"specversion": "1.0", "id": 1, "source": "s", "type": "t", "data": {}}',
+}
+
+
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD.keys())
+def test_bad_input_is_rejected_with_a_reason(value: bytes | None):
+    """Whatever is wrong with the bytes, the answer is a Rejected that says what."""
+    with pytest.raises(Rejected) as caught:
+        ingest.decode(message(value), LIMIT)
+    assert len(caught.value.reason) > 5
+
+
+@given(st.binary(max_size=400))
+def test_arbitrary_bytes_are_an_anomaly_or_rejected(value: bytes):
+    """No bytes raise anything but Rejected."""
+    try:
+        anomaly = ingest.decode(message(value), LIMIT)
+    except Rejected:
+        return
+    assert anomaly.error_type
+
+
+def test_the_seed_event_is_a_whole_anomaly():
+    anomaly = ingest.decode(message(b'{"error_type": "database_timeout", "spike_percentage": 450}'), LIMIT)
+    assert anomaly == Anomaly(error_type="database_timeout", spike_percentage=450.0)
+
+
+def test_unknown_fields_and_deep_but_sane_nesting_are_ignored():
+    value = b'{"error_type": "a", "x": {"y": [[[[{"z": "{[{["}]]]]}, "message": "[[[[{{{{"}'
+    assert ingest.decode(message(value), LIMIT).message == "[[[[{{{{"
+
+
+def test_a_cloud_event_in_structured_mode_gives_its_data_and_its_id():
+    value = b'{"specversion": "1.0", "id": "7", "source": "/mon", "type": "t", "data": {"error_type": "a"}}'
+    assert ingest.decode(message(value), LIMIT) == Anomaly(error_type="a", id="/mon#7")
+
+
+def test_a_cloud_event_in_binary_mode_gives_its_id_and_the_body_wins():
+    headers = [("ce_id", b"7"), ("ce_source", b"/mon")]
+    assert ingest.decode(message(b'{"error_type": "a"}', headers), LIMIT).id == "/mon#7"
+    assert ingest.decode(message(b'{"error_type": "a", "id": "own"}', headers), LIMIT).id == "own"
+
+
+def test_an_id_comes_from_the_place_in_kafka_and_from_nothing_else():
+    """Redelivery gives the same id; another offset or another life of the topic gives another."""
+    anomaly = Anomaly(error_type="a")
+    one = ingest.identify(anomaly, message(b"", offset=3), "topic-1")
+    assert one == ingest.identify(anomaly, message(b"{}", offset=3), "topic-1")
+    assert one != ingest.identify(anomaly, message(b"", offset=4), "topic-1")
+    assert one != ingest.identify(anomaly, message(b"", offset=3), "topic-2")
+
+
+SAME = [
+    ({}, {"message": "other", "spike_percentage": 3.0, "severity": "critical", "id": "x"}),
+    ({"labels": {"instance": "a"}}, {"labels": {"instance": "b"}}),
+    ({"service": "s"}, {"service": " s "}),
+]
+DIFFERENT = [
+    ({"service": "ab", "environment": "c"}, {"service": "a", "environment": "bc"}),
+    ({"service": "x"}, {"environment": "x"}),
+    ({"labels": {"cluster": "a"}}, {"labels": {"cluster": "b"}}),
+    ({"labels": {"cluster": "a"}}, {"labels": {"namespace": "a"}}),
+    ({}, {"service": "s"}),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_the_same_fault_has_one_fingerprint(one: dict, other: dict):
+    first, second = (ingest.fingerprint(Anomaly(error_type="e", **fields)) for fields in (one, other))
+    assert first == second
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_different_faults_have_different_fingerprints(one: dict, other: dict):
+    """Also where joined values would be equal."""
+    first, second = (ingest.fingerprint(Anomaly(error_type="e", **fields)) for fields in (one, other))
+    assert first != second

@@ -1,0 +1,90 @@
+"""Every message meets exactly one fate."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline import settle as module
+from pipeline.errors import Rejected, Unavailable
+from pipeline.kafka import Message
+from pipeline.settle import Rejection, settle
+
+
+def batch(count: int) -> list[Message]:
+    return [Message("t", 0, offset, None, b"x", [], 0) for offset in range(count)]
+
+
+class Graveyard:
+    def __init__(self) -> None:
+        self.letters: list[tuple[int, str, str]] = []
+
+    async def bury(self, message: Message, reason: str, text: str) -> None:
+        self.letters.append((message.offset, reason, text))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0.002)
+
+
+async def test_a_poisoned_message_costs_nobody_elses_fate():
+    """Of five messages the third breaks the whole batch: it alone is dead-lettered, the others are done."""
+    done: list[int] = []
+
+    async def work(messages: Sequence[Message]) -> list[Rejection]:
+        if any(message.offset == 2 for message in messages):
+            raise Rejected("poison")
+        done.extend(message.offset for message in messages)
+        return []
+
+    graves = Graveyard()
+    await settle(batch(5), work, graves.bury)
+    assert done == [0, 1, 3, 4]
+    assert graves.letters == [(2, "rejected", "poison")]
+
+
+async def test_a_bug_is_dead_lettered_as_a_bug():
+    async def work(_: Sequence[Message]) -> list[Rejection]:
+        raise ZeroDivisionError("oops")
+
+    graves = Graveyard()
+    await settle(batch(1), work, graves.bury)
+    assert graves.letters == [(0, "bug", "ZeroDivisionError: oops")]
+
+
+async def test_an_outage_is_waited_out_and_buries_nothing():
+    """Unavailable five times, then well: done, and no dead letter."""
+    attempts = 0
+
+    async def work(_: Sequence[Message]) -> list[Rejection]:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 5:
+            raise Unavailable("postgres", "away")
+        return []
+
+    graves = Graveyard()
+    await settle(batch(3), work, graves.bury)
+    assert attempts == 6
+    assert graves.letters == []
+
+
+async def test_a_dead_letter_waits_for_kafka_too():
+    """While the dead letter topic is away nothing is dropped: it is written once Kafka is back."""
+    failures = 3
+
+    async def work(messages: Sequence[Message]) -> list[Rejection]:
+        return [(messages[0], "bad")]
+
+    graves = Graveyard()
+
+    async def bury(message: Message, reason: str, text: str) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise Unavailable("kafka", "away")
+        await graves.bury(message, reason, text)
+
+    await settle(batch(1), work, bury)
+    assert graves.letters == [(0, "rejected", "bad")]
