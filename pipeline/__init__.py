@@ -1,1 +1,1 @@
-"""PulseGuard: an anomaly in; evidence, a decision and how far to trust it out. ``flow.py`` shows the way of an event."""
+"""PulseGuard: an anomaly in; a decision, and how far to trust it, out. ``flow.py`` shows the way of an event."""

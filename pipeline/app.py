@@ -132,7 +132,7 @@ async def up(settings: Settings, when_ready: Ready) -> None:
 
 
 class _Tasks:
-    """The roles' tasks. One that ends stops the program; leaving cancels them, newest first, and raises what one raised."""
+    """The roles' tasks. One that ends stops the program; leaving cancels them, newest first, and raises their error."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._stop = stop

@@ -1,4 +1,4 @@
-"""A realistic mixed scenario for `make demo`: plain faults, a storm, something never seen, and one unreadable message."""
+"""A mixed scenario for `make demo`: plain faults, a storm, something never seen, and one unreadable message."""
 
 import asyncio
 from collections.abc import Callable

@@ -96,7 +96,7 @@ def open_embedder(settings: Settings) -> Embedder:
         else:
             dense = TextEmbedding(settings.embedding_model, threads=_THREADS)
         return Embedder(settings.embedding_model, dense, _bm25(settings.home))
-    except Exception as exc:
+    except (ValueError, KeyError, RuntimeError, OSError) as exc:
         raise Misconfigured("EMBEDDING_MODEL", f"{settings.embedding_model!r} does not load: {exc}") from exc
 
 

@@ -23,7 +23,7 @@ class Rejected(PulseGuardError):
 
 
 class Unavailable(PulseGuardError):
-    """An outside system (``system``: postgres, qdrant, kafka, slack) is away. ``retry_after`` in seconds, if it said."""
+    """An outside system (``system``: postgres, qdrant, kafka, slack) is away. ``retry_after``: seconds, if it said."""
 
     def __init__(self, system: str, detail: str, retry_after: float | None = None) -> None:
         super().__init__(f"{system}: {detail}")

@@ -1,6 +1,6 @@
 """Qdrant, derived from PostgreSQL: hybrid search over past incidents. The only module that speaks to qdrant_client.
 
-Without QDRANT_URL it is Qdrant's in-process mode. That allows one process a folder, so each process takes the first free
+Without QDRANT_URL it is Qdrant's in-process mode. That allows one process a folder, so each takes the first free
 slot under PULSEGUARD_HOME and keeps its own derived copy there; the lock goes with the process, however it ends.
 """
 

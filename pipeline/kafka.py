@@ -1,5 +1,7 @@
-"""Kafka through confluent-kafka, the only module that imports it: a producer that waits for the acknowledgement,
-a tail (every replica sees everything) and a subscription (a group shares the work).
+"""Kafka through confluent-kafka, the only module that imports it.
+
+A producer that waits for the acknowledgement, a tail (every replica sees everything) and a subscription (a group shares
+the work).
 """
 
 import asyncio

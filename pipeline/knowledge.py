@@ -20,7 +20,7 @@ _SECTIONS = {
 
 
 def read_incidents(path: Path) -> list[Incident]:
-    """Every incident in a file, or in the files of a folder. Raises `Rejected` with the file and what is wrong in it."""
+    """Every incident in a file, or in the files of a folder. Raises `Rejected`: the file, and what is wrong in it."""
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _READERS)
     elif path.suffix.lower() in _READERS:

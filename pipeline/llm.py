@@ -1,4 +1,4 @@
-"""Advice by a language model, through litellm: asked with data, checked against evidence and catalogue, within a deadline.
+"""Advice by a language model: asked with data, checked against evidence and catalogue, within a deadline.
 
 The only module that speaks to litellm, which is heavy and is imported only when a model is configured. Its retries and
 timeouts are off: this module owns the deadline. Whatever goes wrong is `EngineFailed`, and the rule decides.

@@ -27,9 +27,7 @@ Deliver = Callable[[asyncio.TaskGroup, Any], Awaitable[None]]
 
 
 def build(settings: Settings) -> faust.App:
-    """The Faust app, with no agents yet. Kafka's own timeouts; short ones for the embedded broker, whose joins wait
-    half a session.
-    """
+    """The Faust app, with no agents yet. The embedded broker's joins wait half a session, so its session is short."""
     offsets.check_version()
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -56,7 +54,7 @@ def build(settings: Settings) -> faust.App:
 
 
 def in_batches(app: faust.App, topic: str, name: str, work: Work, bury: Bury) -> None:
-    """Feed ``work`` with what has come while it was busy, up to `BATCH` messages. One message alone waits for nothing."""
+    """Feed ``work`` with what came while it was busy, up to `BATCH` messages. One alone waits for nothing."""
 
     async def agent(stream: Any) -> None:
         waiting: asyncio.Queue[Any] = asyncio.Queue(BATCH)

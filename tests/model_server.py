@@ -1,4 +1,4 @@
-"""A real HTTP server that plays a model behind OpenAI's protocol: answers from the prompt's own evidence, or misbehaves."""
+"""A real HTTP server that plays a model behind OpenAI's protocol: follows the evidence, or misbehaves."""
 
 import asyncio
 import json
@@ -22,7 +22,14 @@ class ModelServer:
 def completion(text: str | None) -> web.Response:
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
     usage = {"prompt_tokens": 700, "completion_tokens": 60, "total_tokens": 760}
-    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "played", "choices": [choice], "usage": usage}
+    body = {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "played",
+        "choices": [choice],
+        "usage": usage,
+    }
     return web.json_response(body)
 
 

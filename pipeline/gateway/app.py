@@ -141,7 +141,10 @@ def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender
             prometheus, home, static,
         ],
         openapi_config=OpenAPIConfig(
-            "PulseGuard", "1", path="/docs", render_plugins=[_DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")]
+            "PulseGuard",
+            "1",
+            path="/docs",
+            render_plugins=[_DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
         exception_handlers={HTTPException: _error, Unavailable: _away, Rejected: _bad},

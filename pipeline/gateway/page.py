@@ -7,7 +7,8 @@ _TEMPLATE = (Path(__file__).parent / "dashboard" / "index.html").read_text()
 DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>PulseGuard API</title>
 <link rel="stylesheet" href="/static/style.css"></head><body><header><h1>PulseGuard API</h1>
 <nav><a href="/">live</a> <a href="/docs/openapi.json">openapi.json</a></nav></header>
-<main id="docs"><p class="empty">Reading the description …</p></main><script src="/static/docs.js"></script></body></html>"""
+<main id="docs"><p class="empty">Reading the description …</p></main>
+<script src="/static/docs.js"></script></body></html>"""
 
 
 def dashboard(relay_port: int) -> tuple[str, dict[str, str]]:

@@ -1,6 +1,6 @@
 """The live feed without its sockets: events, the ring that a returning client is served from, cursors, filters.
 
-A cursor is opaque to clients: the next offset of each partition, and Kafka's ids of the topics, so that topics which were
+A cursor is opaque to clients: the next offset of each partition, and Kafka's ids of the topics, so that those
 made anew are noticed. There is no order across partitions; a position is a map.
 """
 

@@ -61,7 +61,7 @@ def read(message: Message) -> EnrichedAnomaly:
 
 
 async def advised(enriched: EnrichedAnomaly, catalogue: Catalogue, threshold: float, llm: Llm | None) -> Advice:
-    """The model's advice, or the nearest-incident rule's where there is no model or it failed: late is worse than plain."""
+    """The model's advice, or the rule's where there is no model or it failed: late is worse than plain."""
     if llm is None:
         return advise(enriched, catalogue, threshold)
     try:

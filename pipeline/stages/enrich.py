@@ -1,6 +1,6 @@
-"""anomalies → anomalies.enriched: count the anomaly into its episode; one that opens an episode asks for a decision,
-with the nearest past incidents as evidence.
+"""anomalies → anomalies.enriched: count the anomaly into its episode; one that opens it asks for a decision.
 
+Its evidence is the nearest past incidents.
 An anomaly of an episode that is open already costs a decode, a fingerprint and its share of one transaction.
 """
 

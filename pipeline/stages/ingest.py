@@ -16,6 +16,8 @@ IDENTIFYING_LABELS = ("cluster", "namespace", "region", "deployment", "database"
 _NESTING = 100
 """Deeper JSON than this is no anomaly."""
 
+_BACKSLASH, _QUOTE = b'\\"'
+
 _anomaly = msgspec.json.Decoder(Anomaly)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -117,9 +119,9 @@ def _depth(value: bytes) -> int:
         if escaped:
             escaped = False
         elif in_string:
-            escaped = byte == 0x5C
-            in_string = byte != 0x22
-        elif byte == 0x22:
+            escaped = byte == _BACKSLASH
+            in_string = byte != _QUOTE
+        elif byte == _QUOTE:
             in_string = True
         elif byte in b"{[":
             depth += 1

@@ -58,7 +58,9 @@ class Stack:
         return found
 
     async def rows(self, query: str) -> list[Any]:
-        words = [line for line in (self.home / "endpoints").read_text().splitlines() if line.startswith("DATABASE_URL=")]
+        words = [
+            line for line in (self.home / "endpoints").read_text().splitlines() if line.startswith("DATABASE_URL=")
+        ]
         connection = await asyncpg.connect(words[0].removeprefix("DATABASE_URL="), timeout=10)
         try:
             return await connection.fetch(query)
@@ -142,7 +144,7 @@ async def test_bad_input_is_dead_lettered_with_its_bytes_and_the_pipeline_lives(
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_storm_is_one_episode_with_exact_occurrences(stack: tuple[Stack, Program]):
-    """Two thousand equal anomalies, published in parallel with a single one doubled: one decision, 2,000 occurrences."""
+    """Two thousand equal anomalies, one of them sent twice: one decision, 2,000 occurrences."""
     up, _ = stack
     events = [json.dumps({"error_type": "disk_full", "service": "storm", "id": f"storm-{n}"}) for n in range(2000)]
     await asyncio.to_thread(up.publish, *(event.encode() for event in [*events, events[0]]))
@@ -160,10 +162,21 @@ async def test_the_gateway_answers(stack: tuple[Stack, Program]):
     """Ready; publishes after acknowledgement; refuses bad anomalies whole; finds incidents; serves its pages."""
     up, _ = stack
     async with aiohttp.ClientSession(up.http) as client:
-        for path in ("/healthz", "/readyz", "/metrics", "/docs", "/docs/openapi.json", "/", "/static/app.js", "/v1/stats"):
+        for path in (
+            "/healthz",
+            "/readyz",
+            "/metrics",
+            "/docs",
+            "/docs/openapi.json",
+            "/",
+            "/static/app.js",
+            "/v1/stats",
+        ):
             async with client.get(path) as answer:
                 assert answer.status == 200, (path, await answer.text())
-        async with client.post("/v1/anomalies", data=b'[{"error_type": "by_http"}, {"error_type": "by_http"}]') as answer:
+        async with client.post(
+            "/v1/anomalies", data=b'[{"error_type": "by_http"}, {"error_type": "by_http"}]'
+        ) as answer:
             assert (answer.status, await answer.json()) == (202, {"accepted": 2})
         for body in (b"", b"[]", b'[{"error_type": "x"}, {}]', b"{", b'{"error_type": 1}'):
             async with client.post("/v1/anomalies", data=body) as answer:
