@@ -15,13 +15,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from conftest import free_port
 
 from pipeline import kafka
 from pipeline import settings as pipeline_settings
 from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import ELSEWHERE, _data_folder, embedded_postgres
 from pipeline.errors import Misconfigured
+from tests.conftest import free_port
 
 HOLD = """
 import asyncio, sys

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import free_port
 
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
 from pipeline.stages.record import Arrival, Record, open_record
 from schemas import Action, Anomaly, Decision, Feedback, Incident, Usage
+from tests.conftest import free_port
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
