@@ -64,16 +64,20 @@ def words(name: str) -> str:
 
 
 def query_of(anomaly: Anomaly) -> Query:
-    """The words of an anomaly that tell what it is, most telling first."""
+    """The words of an anomaly that tell what it is, most telling first.
+
+    Not the service's name: `search-index` has a full disk like any other. An equal service lifts by its field.
+    """
     metric = anomaly.metric.name if anomaly.metric and anomaly.metric.name else ""
     labels = " ".join(words(value) for name, value in anomaly.labels.items() if not _VOLATILE.match(name))
-    parts = [words(anomaly.error_type), anomaly.message or "", words(anomaly.service or ""), words(metric), labels]
+    spike = "" if anomaly.spike_percentage is None else f"{anomaly.spike_percentage:g} % above normal"
+    parts = [words(anomaly.error_type), spike, anomaly.message or "", words(metric), labels]
     return Query(". ".join(part for part in parts if part)[:_MAX_TEXT], anomaly.service, anomaly.error_type)
 
 
 def document_of(incident: Incident) -> str:
     """The words of an incident by which it is found."""
-    parts = [incident.title, words(incident.error_type or ""), incident.symptoms, words(incident.service or "")]
+    parts = [incident.title, words(incident.error_type or ""), incident.symptoms]
     return ". ".join(part for part in [*parts, incident.root_cause] if part)[:_MAX_TEXT]
 
 

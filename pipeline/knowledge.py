@@ -14,7 +14,7 @@ from schemas import Incident
 _SECTIONS = {
     "symptoms": ("symptom", "summary", "impact", "what happened", "detection"),
     "diagnosis": ("diagnosis", "investigation"),
-    "root_cause": ("root cause", "cause", "why"),
+    "root_cause": ("root cause", "cause"),
     "mitigation": ("mitigation", "resolution", "fix", "recovery", "remediation"),
 }
 
@@ -39,7 +39,7 @@ def read_incidents(path: Path) -> list[Incident]:
 def _read(file: Path) -> list[Incident]:
     try:
         rows = list(_READERS[file.suffix.lower()](file.read_text(encoding="utf-8"), file))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.MsgspecError) as exc:
+    except (OSError, ValueError, yaml.YAMLError, msgspec.MsgspecError) as exc:
         raise Rejected(f"{file}: {exc}") from exc
     incidents = []
     for number, row in enumerate(rows, 1):
@@ -77,7 +77,8 @@ def _markdown(text: str, file: Path) -> Iterable[Any]:
     body = text[front.end() :] if front else text
     title = re.search(r"^#\s+(.+)$", body, re.MULTILINE)
     found: dict[str, Any] = {"id": file.stem, "title": title.group(1).strip() if title else file.stem}
-    for heading, content in re.findall(r"^#{2,}\s+(.+?)\s*$\n(.*?)(?=^#{1,}\s|\Z)", body, re.MULTILINE | re.DOTALL):
+    # A section ends at the next heading of its own level; deeper ones are part of it.
+    for heading, content in re.findall(r"^##\s+(.+?)\s*$\n(.*?)(?=^##\s|\Z)", body, re.MULTILINE | re.DOTALL):
         for name, signs in _SECTIONS.items():
             if name not in found and any(sign in heading.lower() for sign in signs):
                 found[name] = content.strip()

@@ -32,6 +32,7 @@ def build(settings: Settings) -> faust.App:
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.getLogger("mode").setLevel(logging.ERROR)
+    logging.getLogger(offsets.__name__).setLevel(logging.ERROR)  # Faust names its consumer's log after our module
     url = f"kafka://{(settings.kafka or '').replace(',', ';kafka://')}"
     app = faust.App(
         GROUP,

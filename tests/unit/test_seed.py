@@ -1,0 +1,105 @@
+"""The seed knowledge and the catalogue: complete, consistent, and within bounds."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.catalogue import ESCALATE, Catalogue, load_catalogue
+from pipeline.errors import Misconfigured, Rejected
+from pipeline.knowledge import read_incidents
+from schemas import Action, Incident
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return load_catalogue(DEPLOY / "actions.yaml")
+
+
+@pytest.fixture(scope="module")
+def incidents() -> list[Incident]:
+    return read_incidents(DEPLOY / "incidents")
+
+
+def test_there_are_sixty_incidents_over_the_fault_classes(incidents: list[Incident]):
+    """At least sixty, over at least fifteen fault classes, some of whose mitigations failed."""
+    assert len(incidents) >= 60
+    assert len({incident.fault_class for incident in incidents}) >= 15
+    assert sum(incident.outcome == "failed" for incident in incidents) >= 3
+
+
+def test_every_incidents_action_obeys_the_catalogue(incidents: list[Incident], catalogue: Catalogue):
+    for incident in incidents:
+        assert incident.action is not None
+        catalogue.check(incident.action)
+        assert catalogue.sentence(incident.action)
+
+
+def test_every_sentence_can_be_said_with_defaults_and_minima(catalogue: Catalogue):
+    for name in catalogue.names:
+        spec = catalogue.get(name)
+        values = {n: p.default if p.default is not None else p.minimum for n, p in spec.parameters.items()}
+        action = Action(name, "checkout", {n: v for n, v in values.items() if v is not None})
+        catalogue.check(action)
+        assert "checkout" in catalogue.sentence(action)
+
+
+FORBIDDEN = [
+    (Action("rm_rf", "x"), "not in the catalogue"),
+    (Action("throttle_connections", "x"), "missing"),
+    (Action("throttle_connections", "x", {"limit_percent": 0}), "below"),
+    (Action("throttle_connections", "x", {"limit_percent": 101}), "above"),
+    (Action("throttle_connections", "x", {"limit_percent": float("nan")}), "below"),
+    (Action("throttle_connections", "x", {"limit_percent": "30"}), "number"),
+    (Action("throttle_connections", "x", {"limit_percent": True}), "number"),
+    (Action("throttle_connections", "x", {"limit_percent": 30, "shell": "x"}), "no parameter"),
+    (Action("reroute_traffic", "x", {"destination": "x" * 300}), "short text"),
+]
+
+
+@pytest.mark.parametrize(("action", "reason"), FORBIDDEN)
+def test_nothing_outside_the_catalogue_passes(catalogue: Catalogue, action: Action, reason: str):
+    with pytest.raises(Rejected, match=reason):
+        catalogue.check(action)
+
+
+def test_a_broken_catalogue_is_a_clear_error(tmp_path: Path):
+    for text in ("a: 1", "[", "restart: {description: d, sentence: s, risk: low, example: e}"):
+        path = tmp_path / "actions.yaml"
+        path.write_text(text)
+        with pytest.raises(Misconfigured, match="ACTIONS_FILE"):
+            load_catalogue(path)
+    assert ESCALATE
+
+
+def test_a_post_mortem_in_markdown_becomes_an_incident(tmp_path: Path):
+    """Front matter first, then sections by their heading, with what is below them."""
+    (tmp_path / "2025-outage.md").write_text(
+        "---\nservice: shop\noutcome: resolved\n---\n# Shop was down\n\n## Impact\nNobody could pay.\n\n"
+        "## Root cause\nA full disk.\n\n## Resolution\n### First\nLogs were deleted.\n"
+    )
+    (incident,) = read_incidents(tmp_path)
+    assert (incident.id, incident.title, incident.service) == ("2025-outage", "Shop was down", "shop")
+    assert incident.symptoms == "Nobody could pay."
+    assert incident.root_cause == "A full disk."
+    assert "Logs were deleted." in incident.mitigation
+
+
+BROKEN = {
+    "a.json": "{",
+    "b.jsonl": '{"id": "a", "title": "t"}\n{',
+    "c.yaml": "- id: 1\n- [",
+    "d.yaml": "- id: x",
+    "e.json": '[{"id": "a", "title": "t"}, {"id": "a", "title": "t"}]',
+    "f.yaml": "- {id: x, title: t, occurred_at: 2025-13-45}",
+    "g.txt": "hello",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_refused_by_its_name(tmp_path: Path, name: str):
+    path = tmp_path / name
+    path.write_text(BROKEN[name])
+    with pytest.raises(Rejected, match=name.replace(".", r"\.")):
+        read_incidents(path)
