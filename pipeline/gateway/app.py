@@ -160,7 +160,9 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
     except OSError as exc:
         listener.close()
         raise Misconfigured("HTTP_PORT", f"port {settings.http_port} cannot be used: {exc.strerror}") from exc
-    config = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+    config = uvicorn.Config(
+        app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
+    )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
