@@ -78,6 +78,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         await migrate(settings.database_url)
         record = await stack.enter_async_context(open_record(settings.database_url))
         await kafka.create_topics(settings)
+        settings = replace(settings, kafka_is_embedded=await kafka.is_tansu(settings))
         sender = kafka.Sender(settings)
         stack.push_async_callback(sender.close)
         catalogue = load_catalogue(settings.actions_file)

@@ -269,6 +269,15 @@ async def topic_id(settings: Settings, topic: str) -> str:
     return str(description.topic_id)
 
 
+async def is_tansu(settings: Settings) -> bool:
+    """Whether the broker is of the embedded kind, wherever it runs: its joins and waiting fetches want short times."""
+    try:
+        metadata = await asyncio.to_thread(AdminClient(_common(settings)).list_topics, timeout=10)
+    except KafkaException as exc:
+        raise _translated(exc.args[0]) from exc
+    return bool(metadata.cluster_id == "tansu_cluster")
+
+
 async def ping(settings: Settings) -> None:
     """Raise `Unavailable` unless Kafka answers a metadata request within 3 s."""
     try:

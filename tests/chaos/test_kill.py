@@ -27,7 +27,6 @@ async def test_a_killed_worker_loses_nothing_and_decides_nothing_twice(
         "LLM_MODEL": "openai/played",
         "RELAY_PORT": str(free_port()),
         "HTTP_PORT": str(free_port()),
-        "KAFKA_SESSION_SECONDS": "3",
     }
     connection = await asyncpg.connect(database_url, timeout=10)
     await connection.execute("TRUNCATE anomalies, episodes, decisions, feedback, progress")
