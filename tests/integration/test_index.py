@@ -41,7 +41,11 @@ PARAPHRASES = {
     "checkout waits for the credit card processor": "pay",
 }
 TOO_FAR = ("backlog of unprocessed events keeps growing", "all database sessions are in use")
-"""Paraphrases that this small model does not place: another incident comes first."""
+"""Paraphrases that this small model does not place: another incident comes first.
+
+Nine were written before the first run; seven came first, these two did not, and the tables were split by that. They guard
+against regressions. Seven of nine, on ten incidents, is what they say of quality: next to nothing.
+"""
 
 
 class Shelf:
