@@ -40,9 +40,9 @@ PARAPHRASES = {
     "people are unable to log in": "login",
     "checkout waits for the credit card processor": "pay",
 }
-# Paraphrases that this small model does not place: another incident comes first. Nine were written before the first run;
-# seven came first, these two did not, and the tables were split by that. They guard against regressions, and say next to
-# nothing of quality.
+# Paraphrases that this small model does not place: another incident comes first. Nine were written before the first
+# run; seven came first, these two did not, and the tables were split by that. They guard against regressions, and
+# say next to nothing of quality.
 TOO_FAR = ("backlog of unprocessed events keeps growing", "all database sessions are in use")
 
 
