@@ -7,22 +7,25 @@ made anew are noticed. There is no order across partitions; a position is a map.
 import base64
 import binascii
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, Self
 
 import msgspec
 
 RING_EVENTS = 10_000
 RING_BYTES = 32 * 2**20
 SEVERITIES = ("info", "warning", "error", "critical")
-Position = dict[str, int]
-"""``topic/partition`` → next offset."""
+Where = tuple[str, int]
+"""Topic and partition."""
 
 
 class _Cursor(msgspec.Struct):
-    epoch: str
-    next: Position
+    e: str
+    """The epoch: Kafka's ids of the topics."""
+    o: dict[str, dict[int, int]]
+    """Topic → partition → next offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,14 @@ class Event:
     """One event: what all clients see, already encoded, and what filters look at."""
 
     frame: str
+    cursor: str
     type: str
     service: str | None
     severity: str | None
-    where: str
+    where: Where
     offset: int
+    number: int
+    """Its place in the feed, without gaps; it means nothing beyond this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,12 @@ class Hello(msgspec.Struct, frozen=True):
             raise ValueError("min_severity")
         return Filter(frozenset(self.types) if self.types else None, self.service, self.min_severity)
 
+    def over(self, query: Self) -> Self:
+        """The hello of a first message, with what only the query says."""
+        return msgspec.structs.replace(
+            query, **{name: value for name, value in msgspec.structs.asdict(self).items() if value}
+        )
+
 
 def hello_of(query: Mapping[str, list[str]]) -> Hello:
     """A hello from a URL's query. The token has no place there."""
@@ -82,37 +94,29 @@ def hello_of(query: Mapping[str, list[str]]) -> Hello:
 
 @dataclass(slots=True)
 class Feed:
-    """The newest events, and where they end. Each decision is shown once, however often Kafka delivers it."""
+    """The newest events, and where they end. Each id is shown once, however often Kafka delivers it."""
 
     epoch: str
-    position: Position = field(default_factory=dict)
+    last: int = 0
+    """The number of the newest event."""
+    _next: dict[str, dict[int, int]] = field(default_factory=dict)
+    _first: dict[Where, int] = field(default_factory=dict)
     _ring: deque[Event] = field(default_factory=deque)
     _bytes: int = 0
-    _first: Position = field(default_factory=dict)
-    _ids: dict[str, None] = field(default_factory=dict)
+    _ids: dict[tuple[str, str, Any], None] = field(default_factory=dict)
 
-    def add(self, where: str, offset: int, event_type: str, data: Mapping[str, Any]) -> Event | None:
+    def add(self, where: Where, offset: int, event_type: str, data: Mapping[str, Any]) -> Event | None:
         """Take a record in; None when it was seen before."""
-        if offset < self.position.get(where, 0):
+        if not self.skip(where, offset) or self._is_repeated(event_type, data):
             return None
-        self._first.setdefault(where, offset)
-        self.position[where] = offset + 1
-        key = f"{event_type}:{data.get('id') or data.get('episode_id')}:{data.get('revision')}"
-        if key in self._ids:
-            return None
-        self._ids[key] = None
-        if len(self._ids) > 2 * RING_EVENTS:
-            del self._ids[next(iter(self._ids))]
-        body = {"type": event_type, "data": data, "cursor": self.cursor()}
-        subject = data.get("anomaly", data)
+        cursor = self.cursor()
+        frame = msgspec.json.encode({"type": event_type, "data": data, "cursor": cursor}).decode()
+        anomaly = data.get("anomaly")
+        subject = anomaly if isinstance(anomaly, Mapping) else data
+        self.last += 1
         event = Event(
-            msgspec.json.encode(body).decode(),
-            event_type,
-            subject.get("service"),
-            subject.get("severity"),
-            where,
-            offset,
-        )
+            frame, cursor, event_type, subject.get("service"), subject.get("severity"), where, offset, self.last
+        )  # fmt: skip
         self._ring.append(event)
         self._bytes += len(event.frame)
         while len(self._ring) > RING_EVENTS or self._bytes > RING_BYTES:
@@ -121,9 +125,31 @@ class Feed:
             self._first[gone.where] = gone.offset + 1
         return event
 
+    def skip(self, where: Where, offset: int) -> bool:
+        """Move past a record, shown or not; False when the feed is past it already."""
+        topic, partition = where
+        ends = self._next.setdefault(topic, {})
+        if offset < ends.get(partition, 0):
+            return False
+        self._first.setdefault(where, offset)
+        ends[partition] = offset + 1
+        return True
+
+    def _is_repeated(self, event_type: str, data: Mapping[str, Any]) -> bool:
+        name = data.get("id") or data.get("episode_id")
+        if not isinstance(name, str):
+            return False
+        key = (event_type, name, str(data.get("revision")))
+        if key in self._ids:
+            return True
+        self._ids[key] = None
+        if len(self._ids) > 2 * RING_EVENTS:
+            del self._ids[next(iter(self._ids))]
+        return False
+
     def cursor(self) -> str:
         """Where the feed stands now."""
-        raw = msgspec.json.encode(_Cursor(self.epoch, self.position))
+        raw = msgspec.json.encode(_Cursor(self.epoch, self._next))
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
     def since(self, cursor: str) -> list[Event] | None:
@@ -131,17 +157,28 @@ class Feed:
         try:
             raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
             known = msgspec.json.decode(raw, type=_Cursor)
-        except (binascii.Error, msgspec.MsgspecError, ValueError):
+        except (binascii.Error, msgspec.MsgspecError, ValueError, RecursionError):
             return None
-        if known.epoch != self.epoch:
+        starts = {(topic, number): start for topic, numbers in known.o.items() for number, start in numbers.items()}
+        ends = {(topic, number): end for topic, numbers in self._next.items() for number, end in numbers.items()}
+        # A partition that we have seen nothing of may have held what the client missed.
+        if known.e != self.epoch or not starts.keys() <= ends.keys():
             return None
-        for where, end in self.position.items():
-            start = known.next.get(where, 0)
-            if start > end or (start < end and start < self._first.get(where, end)):
+        for where, end in ends.items():
+            start = starts.get(where, 0)
+            if start > end or start < min(end, self._first[where]):
                 return None
-        return [event for event in self._ring if event.offset >= known.next.get(event.where, 0)]
+        return [event for event in self._ring if event.offset >= starts.get(event.where, 0)]
+
+    def after(self, number: int) -> list[Event] | None:
+        """The events after the one with ``number``, or None when some of them are gone already."""
+        count = self.last - number
+        if count > len(self._ring):
+            return None
+        return list(islice(self._ring, len(self._ring) - count, None))
 
 
-def envelope(events: Iterable[Event], cursor: str) -> str:
-    """Many events as one message, their frames as they are."""
-    return f'{{"type":"batch","events":[{",".join(event.frame for event in events)}],"cursor":"{cursor}"}}'
+def envelope(events: Sequence[Event]) -> str:
+    """Many events as one message, their frames as they are, with the cursor after the last of them."""
+    frames = ",".join(event.frame for event in events)
+    return f'{{"type":"batch","events":[{frames}],"cursor":"{events[-1].cursor}"}}'

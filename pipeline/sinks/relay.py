@@ -4,11 +4,11 @@ A client that does not read is dropped before its buffer grows, and harms nobody
 """
 
 import asyncio
-import contextlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -26,18 +26,24 @@ PATH = "/ws/incidents"
 COALESCE = 0.01
 """Seconds between flushes of a busy feed; the first event after silence goes at once."""
 BUFFER_LIMIT = 2**20
+SLICE = 2**18
+"""Characters of a flush: well below `BUFFER_LIMIT`, so that one burst does not make a reader look slow."""
+QUIET, LONGEST_LOAD, HELLO_SECONDS = 0.5, 10.0, 5.0
+_REPLAY_STEP = 100
 _BACKLOG = 2500
 _BAD_HELLO, _BAD_TOKEN = 4400, 4401
 log = structlog.get_logger()
 
 
 class _Client:
-    __slots__ = ("batch", "connection", "filter")
+    __slots__ = ("batch", "connection", "filter", "joined")
 
     def __init__(self, connection: ServerConnection, wanted: Filter, *, batch: bool) -> None:
         self.connection = connection
         self.filter = wanted
         self.batch = batch
+        self.joined = 0
+        """The number of the last event before the live ones."""
 
 
 class Relay:
@@ -48,23 +54,38 @@ class Relay:
         self._feed = Feed(epoch)
         self._clients: dict[ServerConnection, _Client] = {}
         self._pending: list[Event] = []
+        self._pending_size = 0
         self._wake = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._brought = asyncio.get_running_loop().time()
 
     async def follow(self, batches: AsyncIterator[list[kafka.Message]]) -> None:
-        """Take in what Kafka brings, for ever."""
+        """Take in what Kafka brings, for ever, no faster than clients that read can be sent it."""
         async for batch in batches:
+            self._brought = asyncio.get_running_loop().time()
             for message in batch:
                 self._take(message)
+                while self._pending_size > SLICE:
+                    self._flushed.clear()
+                    await self._flushed.wait()
+
+    async def loaded(self) -> None:
+        """Return once the backlog is in the ring: before that, a returning client would be told of gaps that are none.
+
+        The tail does not say where the end is: a feed that is silent for `QUIET` seconds, or busy for `LONGEST_LOAD`,
+        is taken to be there.
+        """
+        loop = asyncio.get_running_loop()
+        self._brought = started = loop.time()
+        while loop.time() - self._brought < QUIET and loop.time() - started < LONGEST_LOAD:
+            await asyncio.sleep(0.05)
 
     async def flush(self) -> None:
         """Send what is pending: at once after silence, then every `COALESCE` seconds."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            events, self._pending = self._pending, []
-            cursor = self._feed.cursor()
-            for client in list(self._clients.values()):
-                self._send(client, [event for event in events if client.filter.wants(event)], cursor)
+            self._flush_pending()
             await asyncio.sleep(COALESCE)
 
     async def serve_client(self, connection: ServerConnection) -> None:
@@ -72,20 +93,20 @@ class Relay:
         try:
             hello = hello_of(parse_qs(urlsplit(connection.request.path if connection.request else "").query))
             if self._settings.relay_token and not self._bearer(connection):
-                hello = await self._first_message(connection)
-                if not hmac.compare_digest(hello.token or "", self._settings.relay_token):
+                first = await self._first_message(connection)
+                if not _same(first.token or "", self._settings.relay_token):
                     await connection.close(_BAD_TOKEN, "bad token")
                     return
-            self._join(connection, hello)
+                hello = first.over(hello)
+            await self._join(connection, hello)
             async for text in connection:
-                self._hear(connection, text)
-        except (ValueError, msgspec.MsgspecError, TimeoutError):
+                await self._hear(connection, text)
+        except (ValueError, RecursionError, msgspec.MsgspecError, TimeoutError):
             await connection.close(_BAD_HELLO, "bad hello")
-        except ConnectionClosed:
+        except (ConnectionClosed, ConnectionError):
             pass
         finally:
-            self._clients.pop(connection, None)
-            metrics.relay_clients.set(len(self._clients))
+            self._forget(connection)
 
     def check(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer what is no websocket of ours before the handshake."""
@@ -105,114 +126,168 @@ class Relay:
 
     def _bearer(self, connection: ServerConnection) -> bool:
         shown = (connection.request.headers.get("Authorization") or "") if connection.request else ""
-        return hmac.compare_digest(shown, f"Bearer {self._settings.relay_token}")
+        return _same(shown, f"Bearer {self._settings.relay_token}")
 
     async def _first_message(self, connection: ServerConnection) -> Hello:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HELLO_SECONDS):
             return _hello(await connection.recv())
 
-    def _join(self, connection: ServerConnection, hello: Hello) -> None:
-        """Replay and registration are one step of the event loop: nothing falls between them."""
+    async def _join(self, connection: ServerConnection, hello: Hello, before: _Client | None = None) -> None:
+        """Welcome, replay, register. ``before`` is what the client was when it says hello again: it has seen that."""
         client = _Client(connection, hello.filter(), batch=hello.batch)
-        # What is pending reached the ring already: a replay includes it, so it must not be flushed to this client too.
+        client.joined = self._feed.last
+        cursor = self._feed.cursor()
         missed = self._feed.since(hello.since) if hello.since else None
         recovered = missed is not None if hello.since else None
-        welcome = {
-            "type": "system",
-            "data": {"event": "welcome", "recovered": recovered},
-            "cursor": self._feed.cursor(),
-        }
-        self._write(client, msgspec.json.encode(welcome).decode())
-        if missed is not None:
-            self._send(client, [event for event in missed if client.filter.wants(event)], self._feed.cursor())
-        self._flush_others()
+        welcome = {"type": "system", "data": {"event": "welcome", "recovered": recovered}, "cursor": cursor}
+        if before is not None and missed is not None:
+            missed = [event for event in missed if event.number <= before.joined or not before.filter.wants(event)]
+        await connection.send(msgspec.json.encode(welcome).decode())
+        await self._replay(client, missed or [])
+        # Between the last look at the ring and this there is no await: nothing falls between replay and live events.
+        self._flush_pending()
         self._clients[connection] = client
         metrics.relay_clients.set(len(self._clients))
 
-    def _flush_others(self) -> None:
-        events, self._pending = self._pending, []
-        for client in list(self._clients.values()):
-            self._send(client, [event for event in events if client.filter.wants(event)], self._feed.cursor())
+    async def _replay(self, client: _Client, missed: list[Event]) -> None:
+        """Send what was missed as fast as the client reads it, then what came meanwhile, until it is level."""
+        while True:
+            wanted = [event for event in missed if client.filter.wants(event)]
+            for start in range(0, len(wanted), _REPLAY_STEP):
+                for text in _messages(wanted[start : start + _REPLAY_STEP], batch=client.batch):
+                    await client.connection.send(text)
+            came = self._feed.after(client.joined)
+            if came is None:
+                self._drop(client.connection)
+                raise ConnectionError
+            if not came:
+                return
+            missed, client.joined = came, came[-1].number
 
-    def _hear(self, connection: ServerConnection, text: str | bytes) -> None:
+    def _flush_pending(self) -> None:
+        events, self._pending, self._pending_size = self._pending, [], 0
+        self._flushed.set()
+        groups: dict[tuple[Filter, bool], list[ServerConnection]] = {}
+        for connection, client in list(self._clients.items()):
+            if connection.transport.get_write_buffer_size() > BUFFER_LIMIT:
+                self._drop(connection)
+            else:
+                groups.setdefault((client.filter, client.batch), []).append(connection)
+        for (wanted, batch), connections in groups.items():
+            for text in _messages([event for event in events if wanted.wants(event)], batch=batch):
+                broadcast(connections, text)
+
+    def _drop(self, connection: ServerConnection) -> None:
+        metrics.relay_slow.inc()
+        self._forget(connection)
+        connection.transport.abort()  # a close frame would wait behind the full buffer
+
+    def _forget(self, connection: ServerConnection) -> None:
+        self._clients.pop(connection, None)
+        metrics.relay_clients.set(len(self._clients))
+
+    async def _hear(self, connection: ServerConnection, text: str | bytes) -> None:
         message = msgspec.json.decode(text)
         kind = message.get("type") if isinstance(message, dict) else None
         if kind == "ping":
-            self._write(self._clients[connection], '{"type":"pong"}')
+            await connection.send('{"type":"pong"}')
         elif kind == "hello":
-            self._clients.pop(connection, None)
-            self._join(connection, _hello(text))
+            self._flush_pending()
+            await self._join(connection, _hello(text), self._clients.pop(connection, None))
 
     def _take(self, message: kafka.Message) -> None:
+        where = (message.topic, message.partition)
         try:
             data = msgspec.json.decode(message.value or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             data = None
         if not isinstance(data, dict):
             log.warning("unreadable_record", topic=message.topic, offset=message.offset)
+            self._feed.skip(where, message.offset)
             return
         decision = message.topic == self._settings.topic_decisions
         shown = data if decision else {key: data.get(key) for key in _ANOMALY_FIELDS}
-        where = f"{message.topic}/{message.partition}"
         event = self._feed.add(where, message.offset, "decision" if decision else "anomaly", shown)
-        if event is not None:
+        if event is not None and self._clients:
             self._pending.append(event)
+            self._pending_size += len(event.frame)
             self._wake.set()
-
-    def _send(self, client: _Client, events: list[Event], cursor: str) -> None:
-        if not events:
-            return
-        if client.batch:
-            self._write(client, envelope(events, cursor))
-            return
-        for event in events:
-            if not self._write(client, event.frame):
-                return
-
-    def _write(self, client: _Client, text: str) -> bool:
-        """Write without waiting; False when the client is too far behind and was dropped."""
-        connection = client.connection
-        if connection.transport.get_write_buffer_size() > BUFFER_LIMIT:
-            metrics.relay_slow.inc()
-            self._clients.pop(connection, None)
-            connection.transport.abort()  # a close frame would wait behind the full buffer
-            return False
-        broadcast([connection], text)
-        return True
 
 
 _ANOMALY_FIELDS = ("anomaly", "anomaly_id", "fingerprint", "episode_id", "revision", "received_at")
+
+
+def _messages(events: list[Event], *, batch: bool) -> list[str]:
+    """What a client is sent: one message an event, or one envelope for all. The cursor is that after the last."""
+    if batch and events:
+        return [envelope(events)]
+    return [event.frame for event in events]
 
 
 def _hello(text: str | bytes) -> Hello:
     return msgspec.json.decode(text, type=Hello)
 
 
+def _same(shown: str, secret: str) -> bool:
+    return hmac.compare_digest(shown.encode("utf-8", "replace"), secret.encode())
+
+
 @asynccontextmanager
 async def serve_relay(settings: Settings) -> AsyncIterator[None]:
-    """Serve while the body runs. Raises `Misconfigured` when the port is taken."""
+    """Serve while the body runs; a bug in the feed ends the body. Raises `Misconfigured` when the port is taken."""
     topics = [settings.topic_decisions, settings.topic_enriched]
     epoch = "+".join([await kafka.topic_id(settings, topic) for topic in topics])
     relay = Relay(settings, epoch)
     async with kafka.tail(settings, topics, _BACKLOG) as batches:
-        server = await _listen(relay, settings)
-        tasks = [asyncio.create_task(relay.follow(batches)), asyncio.create_task(relay.flush())]
+        server = await _bind(relay, settings)
         try:
-            yield
+            async with _running(relay.follow(batches), relay.flush()):
+                await relay.loaded()
+                await server.start_serving()
+                yield
         finally:
             server.close(code=1012, reason="restarting: connect again")
             await server.wait_closed()
-            for task in tasks:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
 
 
-async def _listen(relay: Relay, settings: Settings) -> Server:
+@asynccontextmanager
+async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run ``works`` beside the body. One that fails cancels the body, and its error is raised in place of that.
+
+    A TaskGroup would wrap the body's own errors too, and `Misconfigured` must reach the command line as it is.
+    """
+    body = asyncio.current_task()
+    assert body is not None  # noqa: S101 - a coroutine runs in a task
+    failed: list[BaseException] = []
+
+    def ended(task: asyncio.Task[None]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            failed.append(failure)
+            body.cancel()
+
+    tasks = [asyncio.create_task(work) for work in works]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.remove_done_callback(ended)
+            task.cancel()
+        await asyncio.wait(tasks)
+        if failed:
+            body.uncancel()
+            raise failed[0]
+
+
+async def _bind(relay: Relay, settings: Settings) -> Server:
+    """Take the port, but let nobody in yet."""
     try:
         return await serve(
             relay.serve_client, settings.host, settings.relay_port, process_request=relay.check, compression=None,
             max_size=4096, max_queue=4, open_timeout=5, close_timeout=2, ping_interval=20, ping_timeout=20,
+            start_serving=False,
         )  # fmt: skip
     except OSError as exc:
         raise Misconfigured("RELAY_PORT", f"port {settings.relay_port} cannot be used: {exc.strerror}") from exc
