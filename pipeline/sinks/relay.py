@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import structlog
+from prometheus_client import Counter
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -32,6 +33,7 @@ QUIET, LONGEST_LOAD, HELLO_SECONDS = 0.5, 10.0, 5.0
 _REPLAY_STEP = 100
 _BACKLOG = 2500
 _BAD_HELLO, _BAD_TOKEN = 4400, 4401
+_events = Counter("pulseguard_relay_events", "Events taken into the live feed, by type", ["type"])
 log = structlog.get_logger()
 
 
@@ -208,7 +210,10 @@ class Relay:
         decision = message.topic == self._settings.topic_decisions
         shown = data if decision else {key: data.get(key) for key in _ANOMALY_FIELDS}
         event = self._feed.add(where, message.offset, "decision" if decision else "anomaly", shown)
-        if event is not None and self._clients:
+        if event is None:
+            return
+        _events.labels(type=event.type).inc()
+        if self._clients:
             self._pending.append(event)
             self._pending_size += len(event.frame)
             self._wake.set()

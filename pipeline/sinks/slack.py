@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -16,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from pipeline import kafka, metrics
-from pipeline.errors import Rejected, Unavailable
+from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.settle import until_available
 from pipeline.sinks.blocks import render
@@ -27,7 +28,10 @@ GROUP = "pulseguard-slack"
 INTERVAL = 1.0
 """Seconds between posts to one channel: Slack's limit."""
 _TIMEOUT = 10
-_OK, _TOO_MANY, _SERVER_ERROR = 200, 429, 500
+_OK, _REQUEST_TIMEOUT, _TOO_MANY, _SERVER_ERROR = 200, 408, 429, 500
+_LIMITED = "HTTP 429"
+_RATE_LIMITED = {"ratelimited", "rate_limited"}
+_TRANSIENT = _RATE_LIMITED | {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
 log = structlog.get_logger()
 
 Post = Callable[[dict[str, Any]], Awaitable[str | None]]
@@ -54,7 +58,18 @@ async def run_slack(settings: Settings, record: Notifications, sender: kafka.Sen
         async for batch in subscription:
             for message in batch:
                 await _notify(settings, record, sender, channel, post, pace, message)
-                await until_available(lambda message=message: subscription.commit(message))  # type: ignore[misc]
+                await _acknowledge(subscription, message)
+
+
+async def _acknowledge(subscription: kafka.Subscription, message: kafka.Message) -> None:
+    """Commit, once. Who posts for long is put out of the group, and only the next poll lets it in again.
+
+    Waiting here for the commit to succeed would be for ever; without it the message comes again, and is skipped.
+    """
+    try:
+        await subscription.commit(message)
+    except Unavailable as exc:
+        log.warning("not_acknowledged", system=exc.system, detail=exc.detail, offset=message.offset)
 
 
 class _Pace:
@@ -74,8 +89,9 @@ async def _notify(
 ) -> None:  # fmt: skip
     try:
         decision = msgspec.json.decode(message.value or b"", type=Decision)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         reason = f"not a decision: {exc}"
+        log.error("slack_unreadable", reason=reason, topic=message.topic, offset=message.offset)
         await until_available(lambda: bury(sender, settings.topic_dlq, message, "rejected", reason))
         return
     claim = await until_available(lambda: record.claim_notification(decision.id, channel))
@@ -85,10 +101,18 @@ async def _notify(
         metrics.slack_posts.labels(outcome="repeated").inc()
     payload = render(decision)
 
+    doubt: list[str] = []
+
     async def attempt() -> str | None:
         if channel != "log":
             await pace.wait()
-        return await post(payload)
+        try:
+            return await post(payload)
+        except Unavailable as exc:
+            if exc.detail != _LIMITED:  # Slack may have posted it and not said so
+                metrics.slack_posts.labels(outcome="uncertain").inc()
+                doubt[:] = [f"uncertain: posted again after {exc.detail}"]
+            raise
 
     try:
         ts = await until_available(attempt)
@@ -99,7 +123,9 @@ async def _notify(
         await until_available(lambda: record.finish_notification(decision.id, channel, "refused", refusal))
         metrics.slack_posts.labels(outcome="refused").inc()
     else:
-        await until_available(lambda: record.finish_notification(decision.id, channel, "sent", None, ts))
+        await until_available(
+            lambda: record.finish_notification(decision.id, channel, "sent", "".join(doubt) or None, ts)
+        )
         metrics.slack_posts.labels(outcome="sent").inc()
 
 
@@ -107,6 +133,9 @@ def _destination(settings: Settings) -> tuple[str, Post]:
     if settings.slack_bot_token and settings.slack_channel:
         return settings.slack_channel, _bot(settings)
     if settings.slack_webhook_url:
+        parts = urlsplit(settings.slack_webhook_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise Misconfigured("SLACK_WEBHOOK_URL", "is not an http(s) URL")
         return "webhook", _webhook(settings.slack_webhook_url)
     return "log", _preview
 
@@ -139,10 +168,9 @@ def _bot(settings: Settings) -> Post:
         try:
             response = await client.chat_postMessage(channel=channel, unfurl_links=False, unfurl_media=False, **payload)
         except SlackApiError as exc:
-            data = exc.response
-            if data.status_code == _OK and data.get("error") not in {"ratelimited", "internal_error", "fatal_error"}:
-                raise Rejected(f"Slack refuses: {data.get('error')}") from exc
-            raise _fault(data.status_code, str(data.get("error")), data.headers) from exc
+            raise _api_fault(exc.response) from exc
+        except (AttributeError, TypeError) as exc:  # the library's own, over a body that is not Slack's JSON
+            raise Unavailable("slack", "an answer that is not Slack's") from exc
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise Unavailable("slack", type(exc).__name__) from exc
         ts = response.get("ts")
@@ -151,9 +179,22 @@ def _bot(settings: Settings) -> Post:
     return post
 
 
+def _api_fault(response: Any) -> Exception:
+    """Over a body that is no JSON the library hands us its HTTP client's response, or text, in place of its own."""
+    status: int = getattr(response, "status_code", getattr(response, "status", _SERVER_ERROR))
+    data = getattr(response, "data", None)
+    error = str(data.get("error")) if isinstance(data, dict) else ""
+    if status == _OK and error and error not in _TRANSIENT:
+        return Rejected(f"Slack refuses: {error}")
+    return _fault(_TOO_MANY if error in _RATE_LIMITED else status, error, getattr(response, "headers", None))
+
+
 def _fault(status: int, body: str | None, headers: Any) -> Exception:
-    if status in (_TOO_MANY, _OK) or status >= _SERVER_ERROR:
-        named = {str(name).lower(): value for name, value in dict(headers or {}).items()}
-        text = str(named.get("retry-after", ""))
-        return Unavailable("slack", f"HTTP {status}", float(text) if text.isdigit() else None)
+    named = {str(name).lower(): value for name, value in dict(headers or {}).items()}
+    text = str(named.get("retry-after", ""))
+    wait = float(text) if text.isdigit() else None
+    if status == _TOO_MANY:
+        return Unavailable("slack", _LIMITED, wait)
+    if status in {_OK, _REQUEST_TIMEOUT} or status >= _SERVER_ERROR:
+        return Unavailable("slack", f"HTTP {status}", wait)
     return Rejected(f"Slack refuses: HTTP {status} {(body or '')[:200]}")

@@ -90,6 +90,8 @@ async def test_a_plain_client_gets_a_welcome_then_one_message_an_event(place: tu
         assert "evidence" not in message["data"]
         await feed.send('{"type":"ping"}')
         assert await receive(feed) == {"type": "pong"}
+        assert (REGISTRY.get_sample_value("pulseguard_relay_events_total", {"type": "anomaly"}) or 0) >= 1
+        assert REGISTRY.get_sample_value("pulseguard_relay_clients") == 1
 
 
 async def test_filters_and_envelopes(place: tuple[Settings, kafka.Sender]):

@@ -1,0 +1,56 @@
+"""A real HTTP server that plays Slack: an incoming webhook and chat.postMessage, misbehaving by script."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from aiohttp import web
+
+
+@dataclass
+class SlackServer:
+    """``script`` are the next answers, one a post; then ``ok`` for ever. ``posts`` are (time, body), as they came."""
+
+    webhook: str = ""
+    api: str = ""
+    script: list[str] = field(default_factory=list)
+    posts: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.posts.append((monotonic(), await request.json()))
+        word = self.script.pop(0) if self.script else "ok"
+        bot = request.path.startswith("/api/")
+        if word.isdigit():
+            return web.Response(status=int(word), text="played")
+        if word.startswith("limit "):
+            return web.Response(status=429, headers={"Retry-After": word.removeprefix("limit ")}, text="")
+        if word == "hang":
+            await asyncio.sleep(30)
+        if word == "reset":
+            assert request.transport is not None
+            request.transport.abort()
+        if word == "garbage":
+            return web.Response(text="<not json", content_type="application/json", status=500)
+        if word not in {"ok", "hang", "reset"}:
+            return web.json_response({"ok": False, "error": word})
+        return web.json_response({"ok": True, "ts": "17.5"}) if bot else web.Response(text="ok")
+
+
+@asynccontextmanager
+async def slack_server(*script: str) -> AsyncIterator[SlackServer]:
+    server = SlackServer(script=list(script))
+    app = web.Application()
+    app.router.add_post("/hook", server.answer)
+    app.router.add_post("/api/chat.postMessage", server.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    root = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    server.webhook, server.api = f"{root}/hook", f"{root}/api/"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
