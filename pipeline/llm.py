@@ -2,11 +2,17 @@
 
 The only module that speaks to litellm, which is heavy and is imported only when a model is configured. Its retries and
 timeouts are off: this module owns the deadline. Whatever goes wrong is `EngineFailed`, and the rule decides.
+
+Servers differ in how they take a wish for JSON. The rungs, best first: a JSON schema, any JSON object, plain text; the
+two lower ones have the schema in the prompt. A 400, or two answers in a row that cannot be read, step one down; the
+rung that worked is remembered.
 """
 
 import asyncio
 import gc
 import os
+import re
+from collections.abc import Iterator
 from importlib import resources
 from typing import Any, Literal
 
@@ -14,14 +20,20 @@ import msgspec
 
 from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.errors import EngineFailed, Rejected
-from pipeline.nearest import Advice
+from pipeline.nearest import Advice, confidence, escalated
 from pipeline.settings import Settings
 from schemas import Action, EnrichedAnomaly, Evidence, Usage
 
 PROMPT_VERSION = "decide-v1"
 _MAX_TEXT = 2000
+_MAX_ITEMS = 50
+_MAX_REASON = 200
+_MAX_ANSWER = 20_000
 _MAX_ANSWER_TOKENS = 400
-_BAD_REQUEST = 400
+_RUNGS = ("json_schema", "json_object", "text")
+_MADE_UP = re.compile(r"""(action|parameter|field|value) (['"`]).*\2""", re.DOTALL)
+# What litellm lets through from its own parsing of an answer that lacks what it expects.
+_UNCHECKED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,29 +47,74 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rationale: str
 
 
+class Unreadable(Rejected):
+    """The reply holds no answer of the form that was asked for, whatever it says."""
+
+
+class _FormRefused(Exception):
+    """The server answered 400: it may not know this rung's response_format."""
+
+
 def question(enriched: EnrichedAnomaly, catalogue: Catalogue) -> str:
-    """The user turn: one JSON object of data, its texts cut and without control characters."""
+    """The user turn: one JSON object of data, its texts and lists cut and without control characters."""
     actions = {
         name: {"description": spec.description, "risk": spec.risk, "parameters": msgspec.to_builtins(spec.parameters)}
         for name, spec in ((name, catalogue.get(name)) for name in catalogue.names)
     }
     data = {
-        "anomaly": msgspec.to_builtins(enriched.anomaly),
-        "evidence": msgspec.to_builtins(enriched.evidence),
+        "anomaly": _cleaned(msgspec.to_builtins(enriched.anomaly)),
+        "evidence": _cleaned(msgspec.to_builtins(enriched.evidence)),
         "actions": actions,
     }
-    return msgspec.json.encode(_cleaned(data)).decode()
+    return msgspec.json.encode(data).decode()
+
+
+def schema_of(enriched: EnrichedAnomaly, catalogue: Catalogue) -> dict[str, Any]:
+    """The answer's JSON Schema: only these actions, their parameters and these evidence ids.
+
+    Flat, and not strict in OpenAI's sense: that would demand every parameter of every action. Bounds are left to
+    `checked`, for some providers drop them.
+    """
+    specs = [catalogue.get(name) for name in catalogue.names]
+    kinds: dict[str, set[str]] = {}
+    for name, parameter in ((name, item) for spec in specs for name, item in spec.parameters.items()):
+        kinds.setdefault(name, set()).add("number" if parameter.type == "number" else "string")
+    # A name that is a number for one action and a text for another goes without a type.
+    parameters = {name: {"type": next(iter(kind))} if len(kind) == 1 else {} for name, kind in kinds.items()}
+    ids = [item.incident_id for item in enriched.evidence]
+    matched: list[dict[str, Any]] = [{"type": "null"}]
+    if ids:
+        matched.insert(0, {"type": "string", "enum": ids})
+    return {
+        "type": "object",
+        "properties": {
+            "verdict": {"type": "string", "enum": ["recommend", "escalate"]},
+            "action": {"type": "string", "enum": catalogue.names},
+            "parameters": {"type": "object", "properties": parameters, "additionalProperties": False},
+            "matched_incident": {"anyOf": matched},
+            "confidence": {"type": "number"},
+            "rationale": {"type": "string"},
+        },
+        "required": ["verdict", "action", "parameters", "matched_incident", "confidence", "rationale"],
+        "additionalProperties": False,
+    }
 
 
 def parse(text: str) -> Answer:
-    """The JSON object in the model's text, also inside a code fence. Raises `Rejected`."""
+    """The JSON object in the model's text, also inside a code fence. Raises `Unreadable`."""
     start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
-        raise Rejected("the answer holds no JSON object")
+    if start < 0 or end < start or len(text) > _MAX_ANSWER:
+        raise Unreadable("the answer holds no JSON object" if text.strip() else "the answer is empty")
     try:
         return msgspec.json.decode(text[start : end + 1], type=Answer)
-    except msgspec.MsgspecError as exc:
-        raise Rejected(f"the answer is not of the form: {exc}"[:200]) from exc
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
+        raise Unreadable(_line(f"the answer is not of the form: {exc}")) from exc
+
+
+def repair(reason: str) -> str:
+    """What the next question adds. What was wrong is said, what was answered is not repeated: it may hold anything."""
+    said = _MADE_UP.sub(r"the given \1", _line(reason))
+    return f"An earlier answer to this was refused: {said}. Avoid that. Answer with the JSON object only."
 
 
 def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> tuple[Action, Evidence | None]:
@@ -85,49 +142,66 @@ class Llm:
         self._litellm = litellm
         self._model = settings.llm_model or ""
         self._timeout = settings.llm_timeout
+        self._threshold = settings.nearest_threshold
         self._slots = asyncio.Semaphore(settings.llm_in_flight)
         self._prompt = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
         self._base = {"api_base": settings.llm_api_base} if settings.llm_api_base else {}
-        if settings.llm_api_base and self._model.startswith(("openai/", "hosted_vllm/")):
-            self._base["api_key"] = (
-                settings.openai_api_key or "none"
-            )  # a local server asks for none, the client insists
-        self._form: dict[str, Any] | None = {"type": "json_object"}
+        if settings.llm_api_base and self._model.startswith("openai/"):
+            # A local server asks for no key, the client insists on one. Other providers read their own variables.
+            self._base["api_key"] = settings.openai_api_key or "none"
+        self._rung = 0
 
     async def advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue) -> Advice:
         """Ask, check, and once ask for a repair; all within the deadline. Raises `EngineFailed`."""
         try:
-            async with self._slots, asyncio.timeout(self._timeout):
-                return await self._advise(enriched, catalogue)
+            async with asyncio.timeout(self._timeout) as deadline, self._slots:
+                return await self._advise(enriched, catalogue, deadline.when() or 0.0)
         except TimeoutError as exc:
             raise EngineFailed(f"the model gave no answer within {self._timeout:g} s") from exc
 
-    async def _advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue) -> Advice:
+    async def _advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue, deadline: float) -> Advice:
+        schema = schema_of(enriched, catalogue)
+        tally = _Tally()
+        for rung in range(self._rung, len(_RUNGS)):
+            last = rung == len(_RUNGS) - 1
+            try:
+                answer, action, match = await self._answered(enriched, catalogue, schema, rung, deadline, tally)
+            except _FormRefused:  # never from the last rung, which wishes for no form
+                continue
+            except Rejected as exc:
+                if last or not isinstance(exc, Unreadable):
+                    raise EngineFailed(_line(f"the model's answer was refused: {exc.reason}")) from exc
+                continue
+            self._rung = max(self._rung, rung)
+            return self._advice(enriched, answer, action, match, tally.usage)
+        raise AssertionError  # the last rung returns or raises
+
+    async def _answered(
+        self, enriched: EnrichedAnomaly, catalogue: Catalogue, schema: dict[str, Any], rung: int, deadline: float,
+        tally: "_Tally",
+    ) -> tuple[Answer, Action, Evidence | None]:  # fmt: skip
+        """One question and at most one repair on one rung."""
+        form = _form(rung, schema)
+        told = "" if rung == 0 else f"\n\nThe answer's JSON Schema: {msgspec.json.encode(schema).decode()}"
         turns = [
-            {"role": "system", "content": self._prompt},
+            {"role": "system", "content": self._prompt + told},
             {"role": "user", "content": question(enriched, catalogue)},
         ]
-        text, usage = await self._ask(turns)
         try:
-            answer = parse(text)
-            action, match = checked(answer, enriched, catalogue)
+            return _read(await self._ask(turns, form, deadline, tally), enriched, catalogue)
         except Rejected as first:
-            # What was wrong is said, what was answered is not repeated: it may hold anything.
-            turns.append({"role": "user", "content": f"That answer was refused: {first.reason}. Answer again."})
-            text, more = await self._ask(turns)
-            usage = _sum(usage, more)
-            try:
-                answer = parse(text)
-                action, match = checked(answer, enriched, catalogue)
-            except Rejected as second:
-                raise EngineFailed(f"the model's answer was refused: {second.reason}") from second
-        # A model's own statement is no probability: the similarity of what it relies on bounds it.
-        bound = match.score if match else 1.0
+            # In the system turn: some chat templates refuse two user turns in a row.
+            turns[0]["content"] += f"\n\n{repair(first.reason)}"
+        return _read(await self._ask(turns, form, deadline, tally), enriched, catalogue)
+
+    def _advice(
+        self, enriched: EnrichedAnomaly, answer: Answer, action: Action, match: Evidence | None, usage: Usage
+    ) -> Advice:
         return Advice(
             verdict=answer.verdict,
             action=action,
             matched_incident=answer.matched_incident,
-            confidence=round(max(min(answer.confidence, bound), 0.0), 4),
+            confidence=bounded(answer, enriched, match, self._threshold),
             rationale=_clean(answer.rationale),
             engine="llm",
             model=self._model,
@@ -135,30 +209,34 @@ class Llm:
             usage=usage,
         )
 
-    async def _ask(self, turns: list[dict[str, str]]) -> tuple[str, Usage]:
+    async def _ask(
+        self, turns: list[dict[str, str]], form: dict[str, Any], deadline: float, tally: "_Tally"
+    ) -> str:  # fmt: skip
+        """The reply's text, maybe empty. A 429 that says when is waited for once, if that is before the deadline."""
+        errors = (*self._litellm.LITELLM_EXCEPTION_TYPES, *_UNCHECKED)
         try:
-            response = await self._call(turns)
-        except (*self._litellm.LITELLM_EXCEPTION_TYPES, OSError) as exc:
-            status = getattr(exc, "status_code", None)
-            if status == _BAD_REQUEST and self._form is not None:
-                self._form = None  # this server knows no response_format: the prompt alone must do
-                return await self._ask(turns)
-            raise EngineFailed(f"the model answered {status or type(exc).__name__}") from exc
-        text = response.choices[0].message.content if response.choices else None
-        if not text:
-            raise EngineFailed("the model's answer is empty")
-        counts = getattr(response, "usage", None)
-        return text, Usage(
-            prompt_tokens=getattr(counts, "prompt_tokens", 0) or 0,
-            completion_tokens=getattr(counts, "completion_tokens", 0) or 0,
-            cost_usd=response._hidden_params.get("response_cost") or None,  # noqa: SLF001 - where litellm puts it
-        )
+            try:
+                response = await self._call(turns, form)
+            except errors as exc:
+                pause = _pause(exc, deadline - asyncio.get_running_loop().time())
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+                response = await self._call(turns, form)
+            tally.add(response)
+            return (response.choices[0].message.content if response.choices else None) or ""
+        except errors as exc:
+            refused = type(exc).__name__ in {"BadRequestError", "UnsupportedParamsError"}  # not: context, policy
+            if form and refused and getattr(exc, "status_code", None) in {400, 422}:
+                raise _FormRefused from exc
+            raise EngineFailed(failure(exc)) from exc
 
-    async def _call(self, turns: list[dict[str, str]]) -> Any:
-        form = {"response_format": self._form} if self._form else {}
+    async def _call(self, turns: list[dict[str, str]], form: dict[str, Any]) -> Any:
+        wish = {"response_format": form} if form else {}
+        # litellm's own timeout misses slow answers; it is set so that ours is always the first.
         return await self._litellm.acompletion(
             model=self._model, messages=turns, temperature=0, max_tokens=_MAX_ANSWER_TOKENS,
-            timeout=self._timeout, max_retries=0, num_retries=0, **form, **self._base,
+            timeout=self._timeout + 1, max_retries=0, num_retries=0, **wish, **self._base,
         )  # fmt: skip
 
     async def close(self) -> None:
@@ -184,18 +262,90 @@ def open_llm(settings: Settings) -> Llm | None:
     return Llm(litellm, settings)
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
-    cost = None if one.cost_usd is None or other.cost_usd is None else one.cost_usd + other.cost_usd
-    return Usage(one.prompt_tokens + other.prompt_tokens, one.completion_tokens + other.completion_tokens, cost)
+def bounded(answer: Answer, enriched: EnrichedAnomaly, match: Evidence | None, threshold: float) -> float:
+    """The model's own confidence, at most what the evidence allows: a statement is no probability.
+
+    For a recommendation the bound is `pipeline.nearest.confidence` of the same action, for an escalation that of
+    `pipeline.nearest.escalated`; uncalibrated as these are.
+    """
+    if match is None or answer.verdict == "escalate":
+        bound = escalated(enriched.anomaly, "", enriched.evidence).confidence
+    else:
+        near = [item for item in enriched.evidence if item.score >= threshold or item is match]
+        bound = confidence(match.score, answer.action, near)
+    return round(max(min(answer.confidence, bound), 0.0), 4)
+
+
+def failure(exc: BaseException) -> str:
+    """Why a call failed, short and stable: by status and types, never by what the error says."""
+    names = {cls.__name__ for error in _causes(exc) for cls in type(error).__mro__}
+    status = getattr(exc, "status_code", None)
+    # litellm calls it 500 when there was no answer at all, or none that it could read.
+    if status == 500 and "HTTPStatusError" not in names:  # noqa: PLR2004
+        gone = names & {"TransportError", "ClientConnectionError", "ConnectionError"}
+        return "the model's server refused or dropped the connection" if gone else "the model call gave nothing to read"
+    return f"the model answered {status}" if status else f"the model call failed: {type(exc).__name__}"
+
+
+class _Tally:
+    """What all calls of one decision cost. The cost is None as soon as that of one call is not known."""
+
+    def __init__(self) -> None:
+        self.usage = Usage(0, 0, 0.0)
+
+    def add(self, response: Any) -> None:
+        counts = getattr(response, "usage", None)
+        cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost") or None  # 0 means unknown, too
+        self.usage = Usage(
+            self.usage.prompt_tokens + (getattr(counts, "prompt_tokens", 0) or 0),
+            self.usage.completion_tokens + (getattr(counts, "completion_tokens", 0) or 0),
+            None if cost is None or self.usage.cost_usd is None else self.usage.cost_usd + cost,
+        )
+
+
+def _read(text: str, enriched: EnrichedAnomaly, catalogue: Catalogue) -> tuple[Answer, Action, Evidence | None]:
+    answer = parse(text)
+    return answer, *checked(answer, enriched, catalogue)
+
+
+def _form(rung: int, schema: dict[str, Any]) -> dict[str, Any]:
+    if _RUNGS[rung] == "json_schema":
+        return {"type": "json_schema", "json_schema": {"name": "advice", "schema": schema, "strict": False}}
+    return {"type": "json_object"} if _RUNGS[rung] == "json_object" else {}
+
+
+def _pause(exc: BaseException, left: float) -> float | None:
+    """Seconds that a 429 asks us to wait, if it says so and they are fewer than are ``left``."""
+    if getattr(exc, "status_code", None) != 429:  # noqa: PLR2004
+        return None
+    headers = getattr(exc, "litellm_response_headers", None) or {}
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < left else None
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = exc
+    for _ in range(10):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
         return _clean(value)
     if isinstance(value, dict):
-        return {_clean(str(key)): _cleaned(item) for key, item in value.items()}
-    return [_cleaned(item) for item in value] if isinstance(value, list) else value
+        return {_clean(str(key)): _cleaned(item) for key, item in list(value.items())[:_MAX_ITEMS]}
+    return [_cleaned(item) for item in value[:_MAX_ITEMS]] if isinstance(value, list) else value
 
 
 def _clean(text: str) -> str:
-    return "".join(c for c in text[:_MAX_TEXT] if c.isprintable() or c == "\n")
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text[:_MAX_TEXT])
+
+
+def _line(text: str) -> str:
+    return " ".join(_clean(text).split())[:_MAX_REASON]

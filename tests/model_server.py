@@ -60,6 +60,86 @@ def slow(seconds: float) -> Behaviour:
     return behave
 
 
+def says(text: str | None) -> Behaviour:
+    async def behave(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
+        return completion(text)
+
+    return behave
+
+
+def changed(**changes: Any) -> Behaviour:
+    """The good answer, with other values."""
+
+    async def behave(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+        return completion(answer_for(question, **changes))
+
+    return behave
+
+
+def with_status(status: int, retry_after: str = "1") -> Behaviour:
+    async def behave(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
+        return web.json_response({"error": {"message": "no"}}, status=status, headers={"Retry-After": retry_after})
+
+    return behave
+
+
+def body(text: str, content_type: str) -> Behaviour:
+    """Status 200 with a body that is no completion."""
+
+    async def behave(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
+        return web.Response(text=text, content_type=content_type)
+
+    return behave
+
+
+async def no_choices(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
+    return web.json_response({"id": "c", "object": "chat.completion", "created": 1, "model": "played", "choices": []})
+
+
+async def fenced(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+    return completion(f"```json\n{answer_for(question)}\n```")
+
+
+async def drip(request: web.Request, _: dict[str, Any], __: int) -> web.StreamResponse:
+    """One byte every 0.2 s: no read ever times out."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for _ in range(100):
+        await response.write(b" ")
+        await asyncio.sleep(0.2)
+    return response
+
+
+async def reset(request: web.Request, _: dict[str, Any], __: int) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """The first request meets the first, the next the next; the last one stays."""
+
+    async def behave(request: web.Request, question: dict[str, Any], count: int) -> web.StreamResponse:
+        return await behaviours[min(count, len(behaviours)) - 1](request, question, count)
+
+    return behave
+
+
+def takes_only(*forms: str | None) -> Behaviour:
+    """A server that answers 400 to any other ``response_format`` (None: to be asked without)."""
+
+    async def behave(request: web.Request, question: dict[str, Any], count: int) -> web.StreamResponse:
+        known = form_of(question) in forms
+        return await (good if known else with_status(400))(request, question, count)
+
+    return behave
+
+
+def form_of(question: dict[str, Any]) -> str | None:
+    form = question.get("response_format")
+    return form["type"] if form else None
+
+
 @asynccontextmanager
 async def model_server(behave: Behaviour) -> AsyncIterator[ModelServer]:
     server = ModelServer()

@@ -1,6 +1,7 @@
 """The model engine over real HTTP, through litellm: good answers, and every way in which a model fails."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -10,16 +11,32 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 
 from pipeline import settings
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.errors import EngineFailed
 from pipeline.llm import Llm, open_llm
 from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
-from tests.model_server import Behaviour, ModelServer, answer_for, completion, good, model_server, slow
+from tests.model_server import (
+    Behaviour,
+    ModelServer,
+    body,
+    changed,
+    drip,
+    fenced,
+    form_of,
+    good,
+    in_turn,
+    model_server,
+    no_choices,
+    reset,
+    says,
+    slow,
+    takes_only,
+    with_status,
+)
 
-LIMIT = 3.0
+LIMIT = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -67,44 +84,13 @@ async def test_a_good_answer_is_the_advice(opened: Any, enriched: EnrichedAnomal
     assert (advice.prompt_version, advice.usage.prompt_tokens) == ("decide-v1", 700)
 
 
-def says(text: str | None) -> Behaviour:
-    async def behave(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
-        return completion(text)
-
-    return behave
-
-
-def with_status(status: int) -> Behaviour:
-    async def behave(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
-        return web.json_response({"error": {"message": "no"}}, status=status, headers={"Retry-After": "1"})
-
-    return behave
-
-
-def changed(**changes: Any) -> Behaviour:
-    async def behave(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
-        return completion(answer_for(question, **changes))
-
-    return behave
-
-
-async def drip(request: web.Request, _: dict[str, Any], __: int) -> web.StreamResponse:
-    response = web.StreamResponse()
-    await response.prepare(request)
-    for _ in range(100):
-        await response.write(b" ")
-        await asyncio.sleep(0.2)
-    return response
-
-
-async def reset(request: web.Request, _: dict[str, Any], __: int) -> web.StreamResponse:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
-
-
 FAILURES: dict[str, tuple[Behaviour, str]] = {
-    "429": (with_status(429), "429"),
+    "429": (with_status(429, "0.1"), "429"),
+    "429 for longer than there is time": (with_status(429, "60"), "429"),
+    "400": (with_status(400), "400"),
+    "garbage": (body("\x07{{", "application/json"), "nothing to read"),
+    "HTML": (body("<html>Bad gateway</html>", "text/html"), "nothing to read"),
+    "no choices": (no_choices, "empty"),
     "500": (with_status(500), "500"),
     "503": (with_status(503), "503"),
     "401": (with_status(401), "401"),
@@ -118,8 +104,8 @@ FAILURES: dict[str, tuple[Behaviour, str]] = {
     "extra field": (changed(shell="x"), "not of the form"),
     "verdict against action": (changed(verdict="escalate"), "does not go"),
     "one byte at a time": (drip, "no answer within"),
-    "too slow": (slow(10), "no answer within"),
-    "connection reset": (reset, "the model answered"),
+    "silent": (slow(60), "no answer within"),
+    "connection reset": (reset, "dropped the connection"),
 }
 
 
@@ -134,26 +120,101 @@ async def test_a_failing_model_fails_in_time_and_says_how(
         started = time.monotonic()
         with pytest.raises(EngineFailed, match=reason):
             await model.advise(enriched, catalogue)
-        assert time.monotonic() - started < 3 * LIMIT
+        assert time.monotonic() - started < LIMIT + 1.5
+
+
+async def test_a_refused_connection_is_said(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """A model server that is not there is no answer of 500."""
+    async with model_server(good) as server:
+        pass
+    with pytest.raises(EngineFailed, match="refused or dropped"):
+        await opened(server).advise(enriched, catalogue)
+
+
+FORMS: dict[str, tuple[Behaviour, list[str | None]]] = {
+    "knows the schema": (good, ["json_schema"]),
+    "fences its JSON": (fenced, ["json_schema"]),
+    "knows JSON objects only": (takes_only("json_object", None), ["json_schema", "json_object"]),
+    "knows no form at all": (takes_only(None), ["json_schema", "json_object", None]),
+    "is confused by the schema": (in_turn(says("?"), says("?"), good), ["json_schema", "json_schema", "json_object"]),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+async def test_a_server_is_asked_in_the_form_that_it_knows(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, name: str
+):
+    """The forms are tried from the strictest; the one that worked is used at once the next time."""
+    behave, forms = FORMS[name]
+    async with model_server(behave) as server:
+        model = opened(server)
+        assert (await model.advise(enriched, catalogue)).engine == "llm"
+        assert [form_of(question) for question in server.asked] == forms
+        await model.advise(enriched, catalogue)
+        assert [form_of(question) for question in server.asked] == [*forms, forms[-1]]
+
+
+async def test_a_400_that_no_form_mends_is_not_remembered(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """A server that refuses one question in every form is asked for the schema again at the next."""
+    async with model_server(in_turn(*[with_status(400)] * 3, good)) as server:
+        model = opened(server)
+        with pytest.raises(EngineFailed, match="400"):
+            await model.advise(enriched, catalogue)
+        await model.advise(enriched, catalogue)
+        assert form_of(server.asked[-1]) == "json_schema"
+
+
+async def test_a_429_that_says_when_is_waited_for_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """Where the wait fits into the deadline, the second call gives the advice."""
+    async with model_server(in_turn(with_status(429, "1"), good)) as server:
+        assert (await opened(server).advise(enriched, catalogue)).engine == "llm"
+        assert len(server.asked) == 2
+
+
+async def test_the_question_carries_no_key_and_no_heat(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """Temperature 0, two turns, the evidence in the second; the usage of an unknown model has no price."""
+    async with model_server(good) as server:
+        advice = await opened(server).advise(enriched, catalogue)
+    (question,) = server.asked
+    assert question["temperature"] == 0
+    assert [turn["role"] for turn in question["messages"]] == ["system", "user"]
+    assert json.loads(question["messages"][1]["content"])["evidence"][0]["incident_id"] == "inc-1"
+    assert advice.usage.cost_usd is None
+
+
+# litellm leaves a coroutine behind where it is cancelled in the instant in which it starts.
+@pytest.mark.filterwarnings("ignore:coroutine 'OpenAIChatCompletion.acompletion' was never awaited:RuntimeWarning")
+async def test_waiting_for_a_free_slot_counts_towards_the_deadline(enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """With one call in flight at a time, those that queue fail in time and do not wait for their turn for ever."""
+    async with model_server(slow(60)) as server:
+        model = open_llm(
+            replace(
+                settings.read({}), llm_model="openai/played", llm_api_base=server.url, llm_timeout=0.5, llm_in_flight=1
+            )
+        )
+        assert model is not None
+        started = time.monotonic()
+        results = await asyncio.gather(*(model.advise(enriched, catalogue) for _ in range(4)), return_exceptions=True)
+        assert time.monotonic() - started < 2
+        assert all(isinstance(result, EngineFailed) for result in results)
+        await model.close()
 
 
 async def test_a_wrong_answer_is_repaired_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
     """The second question says what was refused and does not repeat the answer."""
 
-    async def behave(_: web.Request, question: dict[str, Any], count: int) -> web.StreamResponse:
-        return completion(answer_for(question, **({"action": "rm_rf"} if count == 1 else {})))
-
-    async with model_server(behave) as server:
+    async with model_server(in_turn(changed(action="rm_rf"), good)) as server:
         advice = await opened(server).advise(enriched, catalogue)
         assert advice.action.name == "throttle_connections"
         assert len(server.asked) == 2
-        assert "not in the catalogue" in server.asked[1]["messages"][-1]["content"]
+        assert "not in the catalogue" in server.asked[1]["messages"][0]["content"]
+        assert "rm_rf" not in json.dumps(server.asked[1])
 
 
 async def test_sixty_four_calls_run_at_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
-    """Sixty-four calls of half a second take far less than one after another would."""
-    async with model_server(slow(0.5)) as server:
+    """Sixty-four calls of 0.3 s take far less than one after another would."""
+    async with model_server(slow(0.3)) as server:
         model = opened(server)
         started = time.monotonic()
         await asyncio.gather(*(model.advise(enriched, catalogue) for _ in range(64)))
-        assert time.monotonic() - started < 64 * 0.5 / 8
+        assert time.monotonic() - started < 64 * 0.3 / 8
