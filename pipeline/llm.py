@@ -255,6 +255,7 @@ def open_llm(settings: Settings) -> Llm | None:
     gc.disable()  # a third of the import is garbage collection
     try:
         import litellm  # noqa: PLC0415 - only when a model is configured
+        import openai.resources  # noqa: F401, PLC0415 - or litellm's first call does, for most of a second
     finally:
         gc.enable()
     litellm.suppress_debug_info = True

@@ -104,7 +104,7 @@ async def drip(request: web.Request, _: dict[str, Any], __: int) -> web.StreamRe
     """One byte every 0.2 s: no read ever times out."""
     response = web.StreamResponse()
     await response.prepare(request)
-    for _ in range(100):
+    for _ in range(300):
         await response.write(b" ")
         await asyncio.sleep(0.2)
     return response

@@ -36,7 +36,8 @@ from tests.model_server import (
     with_status,
 )
 
-LIMIT = 2.0
+LIMIT = 3.0
+PATIENCE = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,11 @@ Open = Callable[[Behaviour], Any]
 async def opened() -> AsyncIterator[Callable[[ModelServer], Llm]]:
     models: list[Llm] = []
 
-    def open_at(server: ModelServer) -> Llm:
+    def open_at(server: ModelServer, limit: float = PATIENCE, in_flight: int = 64) -> Llm:
         configured = replace(
-            settings.read({}), llm_model="openai/played", llm_api_base=server.url, llm_timeout=LIMIT, llm_in_flight=64
-        )
+            settings.read({}), llm_model="openai/played", llm_api_base=server.url, llm_timeout=limit,
+            llm_in_flight=in_flight,
+        )  # fmt: skip
         model = open_llm(configured)
         assert model is not None
         models.append(model)
@@ -116,11 +118,11 @@ async def test_a_failing_model_fails_in_time_and_says_how(
     """Whatever the model does, there is an EngineFailed with its reason, soon after the deadline at the latest."""
     behave, reason = FAILURES[name]
     async with model_server(behave) as server:
-        model = opened(server)
+        model = opened(server, LIMIT if "no answer" in reason else PATIENCE)
         started = time.monotonic()
         with pytest.raises(EngineFailed, match=reason):
             await model.advise(enriched, catalogue)
-        assert time.monotonic() - started < LIMIT + 1.5
+        assert time.monotonic() - started < PATIENCE / 2
 
 
 async def test_a_refused_connection_is_said(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
@@ -184,20 +186,16 @@ async def test_the_question_carries_no_key_and_no_heat(opened: Any, enriched: En
 
 # litellm leaves a coroutine behind where it is cancelled in the instant in which it starts.
 @pytest.mark.filterwarnings("ignore:coroutine 'OpenAIChatCompletion.acompletion' was never awaited:RuntimeWarning")
-async def test_waiting_for_a_free_slot_counts_towards_the_deadline(enriched: EnrichedAnomaly, catalogue: Catalogue):
+async def test_waiting_for_a_free_slot_counts_towards_the_deadline(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
     """With one call in flight at a time, those that queue fail in time and do not wait for their turn for ever."""
     async with model_server(slow(60)) as server:
-        model = open_llm(
-            replace(
-                settings.read({}), llm_model="openai/played", llm_api_base=server.url, llm_timeout=0.5, llm_in_flight=1
-            )
-        )
-        assert model is not None
+        model = opened(server, LIMIT, in_flight=1)
         started = time.monotonic()
-        results = await asyncio.gather(*(model.advise(enriched, catalogue) for _ in range(4)), return_exceptions=True)
-        assert time.monotonic() - started < 2
+        results = await asyncio.gather(*(model.advise(enriched, catalogue) for _ in range(8)), return_exceptions=True)
+        assert time.monotonic() - started < 8 * LIMIT / 2
         assert all(isinstance(result, EngineFailed) for result in results)
-        await model.close()
 
 
 async def test_a_wrong_answer_is_repaired_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
