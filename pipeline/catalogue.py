@@ -98,4 +98,25 @@ def load_catalogue(path: Path) -> Catalogue:
         raise Misconfigured("ACTIONS_FILE", f"{path}: {exc}") from exc
     if ESCALATE not in actions:
         raise Misconfigured("ACTIONS_FILE", f"{path} lacks {ESCALATE}")
+    for name, spec in actions.items():
+        fault = _fault(spec)
+        if fault:
+            raise Misconfigured("ACTIONS_FILE", f"{path}: {name}: {fault}")
     return Catalogue(actions)
+
+
+def _fault(spec: ActionSpec) -> str | None:
+    """Why this action could not be said one day, or None: found at start and not at its first decision."""
+    for name, parameter in spec.parameters.items():
+        if name == "target":
+            return "no parameter may be called target"
+        fault = None if parameter.default is None else parameter.fault(parameter.default)
+        if fault:
+            return f"the default of {name} {fault}"
+    try:
+        spec.sentence.format_map(dict.fromkeys([*spec.parameters, "target"], ""))
+    except KeyError as exc:
+        return f"its sentence names {exc.args[0]!r}, which is no parameter"
+    except (ValueError, IndexError, AttributeError) as exc:
+        return f"its sentence cannot be filled in: {exc}"
+    return None

@@ -20,9 +20,12 @@ _SECTIONS = {
 
 
 def read_incidents(path: Path) -> list[Incident]:
-    """Every incident in a file, or in the files of a folder. Raises `Rejected`: the file, and what is wrong in it."""
+    """Every incident in a file, or in the files of a folder but its READMEs and hidden ones.
+
+    Raises `Rejected`: the file, and what is wrong in it.
+    """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _READERS)
+        files = sorted(file for file in path.rglob("*") if _is_knowledge(file.relative_to(path)))
     elif path.suffix.lower() in _READERS:
         files = [path]
     else:
@@ -36,9 +39,14 @@ def read_incidents(path: Path) -> list[Incident]:
     return list(incidents.values())
 
 
+def _is_knowledge(file: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.parts)
+    return file.suffix.lower() in _READERS and file.stem.lower() != "readme" and not hidden
+
+
 def _read(file: Path) -> list[Incident]:
     try:
-        rows = list(_READERS[file.suffix.lower()](file.read_text(encoding="utf-8"), file))
+        rows = list(_READERS[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file))
     except (OSError, ValueError, yaml.YAMLError, msgspec.MsgspecError) as exc:
         raise Rejected(f"{file}: {exc}") from exc
     incidents = []
@@ -74,16 +82,35 @@ def _markdown(text: str, file: Path) -> Iterable[Any]:
     fields = yaml.safe_load(front.group(1)) if front else {}
     if not isinstance(fields, dict):
         raise Rejected(f"{file}: the front matter is no mapping")
-    body = text[front.end() :] if front else text
-    title = re.search(r"^#\s+(.+)$", body, re.MULTILINE)
-    found: dict[str, Any] = {"id": file.stem, "title": title.group(1).strip() if title else file.stem}
-    # A section ends at the next heading of its own level; deeper ones are part of it.
-    for heading, content in re.findall(r"^##\s+(.+?)\s*$\n(.*?)(?=^##\s|\Z)", body, re.MULTILINE | re.DOTALL):
+    title, sections = _outline(text[front.end() :] if front else text)
+    found: dict[str, Any] = {"id": file.stem, "title": title or file.stem}
+    for heading, content in sections:
         for name, signs in _SECTIONS.items():
             if name not in found and any(sign in heading.lower() for sign in signs):
-                found[name] = content.strip()
+                found[name] = content
                 break
     return [found | fields]
+
+
+def _outline(body: str) -> tuple[str | None, list[tuple[str, str]]]:
+    """The first title, and each second-level heading with what stands below it: deeper headings, code and all."""
+    title: str | None = None
+    sections: list[tuple[str, list[str]]] = []
+    fence = ""
+    for line in body.splitlines():
+        mark = re.match(r" {0,3}(`{3,}|~{3,})", line)
+        if mark and not fence:
+            fence = mark.group(1)
+        elif mark and mark.group(1).startswith(fence):
+            fence = ""
+        heading = None if fence else re.match(r"(##?)\s+(.+?)(?:\s+#+)?\s*$", line)
+        if heading and heading.group(1) == "#":
+            title = title or heading.group(2)
+        elif heading:
+            sections.append((heading.group(2), []))
+        elif sections:
+            sections[-1][1].append(line)
+    return title, [(heading, "\n".join(lines).strip()) for heading, lines in sections]
 
 
 _READERS: dict[str, Callable[[str, Path], Iterable[Any]]] = {

@@ -64,13 +64,26 @@ def test_nothing_outside_the_catalogue_passes(catalogue: Catalogue, action: Acti
         catalogue.check(action)
 
 
+ASKS = f"{ESCALATE}: {{description: d, sentence: s, risk: low, example: e}}"
+SAYS = f"{ASKS}\nwait: {{description: d, risk: low, example: e, "
+LIMITED = "parameters: {minutes: {type: number, description: d, minimum: 1, default: %s}}"
+BROKEN_CATALOGUES = {
+    "a: 1": "",
+    "[": "",
+    "restart: {description: d, sentence: s, risk: low, example: e}": "lacks escalate_to_human",
+    f"{SAYS}sentence: 'Wait {{hours}} h'}}": "wait: its sentence names 'hours'",
+    f"{SAYS}sentence: 'Wait {{'}}": "wait: its sentence cannot be filled in",
+    f"{SAYS}sentence: Wait, {LIMITED % 0}}}": "wait: the default of minutes is below 1",
+    f"{SAYS}sentence: Wait, {LIMITED % 'long'}}}": "wait: the default of minutes is not a number",
+}
+
+
 def test_a_broken_catalogue_is_a_clear_error(tmp_path: Path):
-    for text in ("a: 1", "[", "restart: {description: d, sentence: s, risk: low, example: e}"):
+    for text, reason in BROKEN_CATALOGUES.items():
         path = tmp_path / "actions.yaml"
         path.write_text(text)
-        with pytest.raises(Misconfigured, match="ACTIONS_FILE"):
+        with pytest.raises(Misconfigured, match=f"ACTIONS_FILE.*{reason}"):
             load_catalogue(path)
-    assert ESCALATE
 
 
 def test_a_post_mortem_in_markdown_becomes_an_incident(tmp_path: Path):
@@ -84,6 +97,20 @@ def test_a_post_mortem_in_markdown_becomes_an_incident(tmp_path: Path):
     assert incident.symptoms == "Nobody could pay."
     assert incident.root_cause == "A full disk."
     assert "Logs were deleted." in incident.mitigation
+
+
+def test_code_and_a_readme_in_a_folder_of_post_mortems_are_no_headings_and_no_incident(tmp_path: Path):
+    """A comment in a fenced block is no heading, however it looks; READMEs and hidden folders hold no incidents."""
+    (tmp_path / "README.md").write_text("# How we write these\n")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "note.md").write_text("# no\n")
+    (tmp_path / "full-disk.md").write_text(
+        "# Disk full ##\n## Mitigation\n```sh\n# first\n## then\nrm old.log\n```\nThen a restart.\n"
+        "## Next steps\nNone.\n"
+    )
+    (incident,) = read_incidents(tmp_path)
+    assert incident.title == "Disk full"
+    assert incident.mitigation == "```sh\n# first\n## then\nrm old.log\n```\nThen a restart."
 
 
 BROKEN = {
