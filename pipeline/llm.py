@@ -19,7 +19,7 @@ from typing import Any, Literal
 import msgspec
 
 from pipeline.catalogue import ESCALATE, Catalogue
-from pipeline.errors import EngineFailed, Rejected
+from pipeline.errors import EngineFailed, Misconfigured, Rejected
 from pipeline.nearest import Advice, confidence, escalated
 from pipeline.settings import Settings
 from schemas import Action, EnrichedAnomaly, Evidence, Usage
@@ -132,6 +132,8 @@ def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> 
     target = enriched.anomaly.service or (match.action.target if match and match.action else "the service concerned")
     action = Action(answer.action, target, answer.parameters)
     catalogue.check(action)
+    if match and match.outcome == "failed" and match.action and match.action.name == action.name:
+        raise Rejected("the action failed in the incident that it is said to rest on")
     return action, match
 
 
@@ -146,7 +148,8 @@ class Llm:
         self._slots = asyncio.Semaphore(settings.llm_in_flight)
         self._prompt = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
         self._base = {"api_base": settings.llm_api_base} if settings.llm_api_base else {}
-        if settings.llm_api_base and self._model.startswith("openai/"):
+        provider = _provider(litellm, self._model)
+        if settings.llm_api_base and provider == "openai":
             # A local server asks for no key, the client insists on one. Other providers read their own variables.
             self._base["api_key"] = settings.openai_api_key or "none"
         self._rung = 0
@@ -245,7 +248,10 @@ class Llm:
 
 
 def open_llm(settings: Settings) -> Llm | None:
-    """The configured model, or None. Imports litellm, which takes about two seconds."""
+    """The configured model, or None. Imports litellm, which takes about three seconds.
+
+    Raises `Misconfigured` for a model that no provider known to litellm serves.
+    """
     if settings.llm_model is None:
         return None
     # Or it fetches a price list from the network, and reads a .env from the working folder.
@@ -261,6 +267,16 @@ def open_llm(settings: Settings) -> Llm | None:
     litellm.suppress_debug_info = True
     litellm.drop_params = True
     return Llm(litellm, settings)
+
+
+def _provider(litellm: Any, model: str) -> str:
+    """Who serves a model of this name. Raises `Misconfigured` where litellm cannot tell."""
+    try:
+        return str(litellm.get_llm_provider(model)[1])
+    except litellm.exceptions.BadRequestError as exc:
+        raise Misconfigured(
+            "LLM_MODEL", f"{model!r} names no provider that litellm knows", f"openai/{model} for a server of your own"
+        ) from exc
 
 
 def bounded(answer: Answer, enriched: EnrichedAnomaly, match: Evidence | None, threshold: float) -> float:

@@ -12,11 +12,12 @@ Behaviour = Callable[[web.Request, dict[str, Any], int], Awaitable[web.StreamRes
 
 
 class ModelServer:
-    """``url`` is its API base; ``asked`` are the requests it got."""
+    """``url`` is its API base; ``asked`` are the requests it got, ``keys`` their Authorization headers."""
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[dict[str, Any]] = []
+        self.keys: list[str] = []
 
 
 def completion(text: str | None) -> web.Response:
@@ -147,6 +148,7 @@ async def model_server(behave: Behaviour) -> AsyncIterator[ModelServer]:
     async def handle(request: web.Request) -> web.StreamResponse:
         question = await request.json()
         server.asked.append(question)
+        server.keys.append(request.headers.get("Authorization", ""))
         return await behave(request, question, len(server.asked))
 
     app = web.Application()

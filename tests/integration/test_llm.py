@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from pipeline import settings
 from pipeline.catalogue import Catalogue, load_catalogue
-from pipeline.errors import EngineFailed
+from pipeline.errors import EngineFailed, Misconfigured
 from pipeline.llm import Llm, open_llm
 from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
 from tests.model_server import (
@@ -182,6 +182,33 @@ async def test_the_question_carries_no_key_and_no_heat(opened: Any, enriched: En
     assert [turn["role"] for turn in question["messages"]] == ["system", "user"]
     assert json.loads(question["messages"][1]["content"])["evidence"][0]["incident_id"] == "inc-1"
     assert advice.usage.cost_usd is None
+
+
+KEYS = {
+    "openai/played": {"OPENAI_API_KEY": "placeholder"},
+    "gpt-4o-mini": {"OPENAI_API_KEY": "placeholder"},  # a name that litellm knows, at a server of one's own
+    "hosted_vllm/played": {},
+}
+
+
+@pytest.mark.parametrize("model", KEYS)
+async def test_a_server_of_ones_own_is_asked_with_the_key_that_is_set(
+    enriched: EnrichedAnomaly, catalogue: Catalogue, model: str
+):
+    """LLM_API_BASE goes with any way of naming the model; the key is that of the settings, or a dummy."""
+    async with model_server(good) as server:
+        environ = KEYS[model] | {"LLM_MODEL": model, "LLM_API_BASE": server.url, "LLM_TIMEOUT": str(PATIENCE)}
+        llm = open_llm(settings.read(environ))
+        assert llm is not None
+        assert (await llm.advise(enriched, catalogue)).engine == "llm"
+        await llm.close()
+        assert all(environ.get("OPENAI_API_KEY", "") in key for key in server.keys)
+
+
+def test_a_model_that_nobody_serves_is_refused_at_start():
+    """The variable is named, and a name that would do."""
+    with pytest.raises(Misconfigured, match=r"LLM_MODEL.*openai/llama3"):
+        open_llm(replace(settings.read({}), llm_model="llama3", llm_api_base="http://127.0.0.1:9/v1"))
 
 
 # litellm leaves a coroutine behind where it is cancelled in the instant in which it starts.
