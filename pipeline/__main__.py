@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line. Each command imports what it needs: half of the parts take seconds, and `--help` none."""
 
 import asyncio
 import logging
@@ -12,17 +12,15 @@ import msgspec
 import structlog
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from pipeline import app as composition
-from pipeline import demo, doctor, endpoints, kafka, settings
-from pipeline.embedding import open_embedder
+from pipeline import endpoints, kafka, settings
+from pipeline.catalogue import load_catalogue
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
-from pipeline.index import Query, open_index
 from pipeline.knowledge import read_incidents
-from pipeline.migrations import migrate
-from pipeline.settings import Settings
+from pipeline.settings import ROLES, Settings
 from pipeline.stages.record import Record, open_record
 from schemas import Decision
 
@@ -44,6 +42,7 @@ def up(
     demo_run: Annotated[bool, typer.Option("--demo", help="Also send a realistic mixed scenario.")] = False,  # noqa: FBT002
 ) -> None:
     """Start everything, on embedded parts where the environment names none, and show decisions as they come."""
+    from pipeline import app, demo
 
     async def ready(running: Settings) -> None:
         _print_endpoints(running)
@@ -51,20 +50,21 @@ def up(
         if demo_run:
             _background.add(asyncio.create_task(demo.play(running, err.print)))
 
-    _run(composition.up(settings.read(), ready))
+    _run(app.up(settings.read(), ready))
 
 
 @cli.command()
-def run(roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(composition.ROLES)}.")]) -> None:
+def run(roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(ROLES)}.")]) -> None:
     """Start some roles of a fleet. Kafka and PostgreSQL must be named, or a `pulseguard up` be running here."""
-    unknown = sorted(set(roles) - set(composition.ROLES))
+    unknown = sorted(set(roles) - set(ROLES))
     if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: not a role; choose from {', '.join(composition.ROLES)}")
+        raise typer.BadParameter(f"{', '.join(unknown)}: not a role; choose from {', '.join(ROLES)}")
+    from pipeline import app
 
     async def ready(_: Settings) -> None:
         err.print(f"ready: {', '.join(roles)}")
 
-    _run(composition.run(composition.required(_completed()), roles, ready))
+    _run(app.run(settings.required(_completed()), roles, ready))
 
 
 @cli.command()
@@ -76,7 +76,7 @@ def send(
     values = list(_json_values(text))
 
     async def publish() -> None:
-        current = composition.required_kafka(_completed())
+        current = settings.required_kafka(_completed())
         sender = kafka.Sender(current)
         try:
             for start in track(range(0, len(values), 1000), "sending", console=err, disable=not err.is_terminal):
@@ -96,6 +96,11 @@ def incidents_load(
 ) -> None:
     """Add past incidents. Loading the same ones again changes nothing."""
     incidents = read_incidents(path)
+    catalogue = load_catalogue(settings.read().actions_file)
+    for incident in incidents:
+        fault = catalogue.fault(incident.action) if incident.action else None
+        if fault:
+            err.print(f"[yellow]note[/] {incident.id}: its action will never be advised: {escape(fault)}")
 
     async def load() -> int:
         async with _record() as record:
@@ -108,6 +113,8 @@ def incidents_load(
 @incidents_cli.command("search")
 def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
     """Find past incidents by what was seen."""
+    from pipeline.embedding import open_embedder
+    from pipeline.index import Query, open_index
 
     async def search() -> list[Any]:
         current = _completed()
@@ -125,6 +132,8 @@ def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=5
 @incidents_cli.command("reindex")
 def incidents_reindex() -> None:
     """Build Qdrant anew from PostgreSQL. In-process copies of running workers keep themselves level."""
+    from pipeline.embedding import open_embedder
+    from pipeline.index import open_index
 
     async def rebuild() -> int:
         current = _completed()
@@ -177,7 +186,7 @@ def dlq_retry(
 
     async def retry() -> int:
         letters = [letter for letter in await _dead_letters() if _origin(letter)["reason"] == reason]
-        sender = kafka.Sender(composition.required_kafka(_completed()))
+        sender = kafka.Sender(settings.required_kafka(_completed()))
         try:
             for letter in letters:
                 headers = [header for header in letter.headers if not header[0].startswith("pulseguard_")]
@@ -203,6 +212,8 @@ def env() -> None:
 @cli.command("doctor")
 def doctor_command() -> None:
     """Check each configured part; where one fails, name the variable and the mend."""
+    from pipeline import doctor
+
     table = Table("part", "state", "detail")
     checks = _run(doctor.examine(_completed()))
     for check in checks:
@@ -250,7 +261,7 @@ def _configure_log(current: Settings) -> None:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     try:
-        import uvloop  # noqa: PLC0415 - not on every platform
+        import uvloop  # not on every platform
     except ImportError:
         return asyncio.run(work)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -263,14 +274,16 @@ def _completed() -> Settings:
 
 @asynccontextmanager
 async def _record() -> AsyncIterator[Record]:
-    url = composition.required_database(_completed()).database_url
+    from pipeline.migrations import migrate
+
+    url = settings.required_database(_completed()).database_url
     await migrate(str(url))
     async with open_record(str(url)) as record:
         yield record
 
 
 async def _dead_letters() -> list[kafka.Message]:
-    current = composition.required_kafka(_completed())
+    current = settings.required_kafka(_completed())
     return await kafka.read_all(current, current.topic_dlq)
 
 

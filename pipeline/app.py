@@ -17,19 +17,18 @@ from pipeline.catalogue import load_catalogue
 from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.embedding import open_embedder
-from pipeline.errors import Misconfigured, Unavailable
+from pipeline.errors import Unavailable
 from pipeline.gateway.app import build as build_gateway
 from pipeline.gateway.app import serve_gateway
 from pipeline.index import Index, open_index
 from pipeline.knowledge import read_incidents
 from pipeline.llm import open_llm
 from pipeline.migrations import migrate
-from pipeline.settings import Settings
+from pipeline.settings import ROLES, Settings
 from pipeline.sinks.relay import serve_relay
 from pipeline.sinks.slack import run_slack
 from pipeline.stages.record import Record, open_record
 
-ROLES = ("worker", "relay", "slack", "gateway")
 SEED = Path(__file__).parent.parent / "deploy" / "incidents"
 SYNC_SECONDS = 5.0
 """How long knowledge that another process learned may be missing from this one's index."""
@@ -51,30 +50,11 @@ async def embedded(settings: Settings) -> AsyncIterator[Settings]:
         yield settings
 
 
-def required_kafka(settings: Settings) -> Settings:
-    """The settings, if they name Kafka. Raises `Misconfigured`."""
-    if settings.kafka is None:
-        raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", "is not set", "name your Kafka, or start `pulseguard up`")
-    return settings
-
-
-def required_database(settings: Settings) -> Settings:
-    """The settings, if they name PostgreSQL. Raises `Misconfigured`."""
-    if settings.database_url is None:
-        raise Misconfigured("DATABASE_URL", "is not set", "name your PostgreSQL, or start `pulseguard up`")
-    return settings
-
-
-def required(settings: Settings) -> Settings:
-    """The settings, if they name what a part of a fleet needs. Raises `Misconfigured`."""
-    return required_database(required_kafka(settings))
-
-
 async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, seed: bool = False) -> None:
     """Run the roles until SIGINT or SIGTERM, or until one of them dies."""
     stop = _stop_signal()
     async with AsyncExitStack() as stack:
-        assert settings.database_url is not None  # noqa: S101 - `required` or `embedded` saw to it
+        assert settings.database_url is not None  # noqa: S101 - `settings.required` or `embedded` saw to it
         await migrate(settings.database_url)
         record = await stack.enter_async_context(open_record(settings.database_url))
         await kafka.create_topics(settings)

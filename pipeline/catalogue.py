@@ -80,6 +80,14 @@ class Catalogue:
             if name not in action.parameters and parameter.default is None:
                 raise Rejected(f"{action.name}: {name} is missing")
 
+    def fault(self, action: Action) -> str | None:
+        """Why `check` would raise, or None."""
+        try:
+            self.check(action)
+        except Rejected as exc:
+            return exc.reason
+        return None
+
     def sentence(self, action: Action) -> str:
         """The action in words, as one sentence."""
         spec = self._actions[action.name]

@@ -8,6 +8,9 @@ from typing import Any
 
 from pipeline.errors import Misconfigured
 
+ROLES = ("worker", "relay", "slack", "gateway")
+"""What a process of ours can be; `pulseguard up` is all of them."""
+
 
 def setting(variable: str, default: Any, doc: str, *, secret: bool = False, minimum: float | None = None) -> Any:
     """A field of `Settings` that is read from ``variable``."""
@@ -88,3 +91,22 @@ def _cast(variable: str, raw: str, default: Any, minimum: float | None) -> Any:
     if minimum is not None and isinstance(value, int | float) and not minimum <= value < float("inf"):
         raise Misconfigured(variable, f"{raw} is below {minimum} or not finite")
     return value
+
+
+def required_kafka(settings: Settings) -> Settings:
+    """The settings, if they name Kafka. Raises `Misconfigured`."""
+    if settings.kafka is None:
+        raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", "is not set", "name your Kafka, or start `pulseguard up`")
+    return settings
+
+
+def required_database(settings: Settings) -> Settings:
+    """The settings, if they name PostgreSQL. Raises `Misconfigured`."""
+    if settings.database_url is None:
+        raise Misconfigured("DATABASE_URL", "is not set", "name your PostgreSQL, or start `pulseguard up`")
+    return settings
+
+
+def required(settings: Settings) -> Settings:
+    """The settings, if they name what a part of a fleet needs. Raises `Misconfigured`."""
+    return required_database(required_kafka(settings))

@@ -101,6 +101,8 @@ def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender
 
     @post("/v1/incidents", status_code=202, summary="Add or change an incident")
     async def add_incident(data: Incident) -> dict[str, str]:
+        if data.action is not None:
+            catalogue.check(data.action)  # else it would never be advised
         await sender.send(settings.topic_incidents, data.id.encode(), msgspec.json.encode(data))
         return {"id": data.id}
 

@@ -9,7 +9,7 @@ from testcontainers.community.kafka import KafkaContainer
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.community.qdrant import QdrantContainer
 
-KAFKA, POSTGRES, QDRANT = "confluentinc/cp-kafka:7.6.0", "postgres:18.1-bookworm", "qdrant/qdrant:v1.16.2"
+KAFKA, POSTGRES, QDRANT = "confluentinc/cp-kafka:7.6.0", "postgres:18.1-bookworm", "qdrant/qdrant:v1.19.0"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,199 @@
+"""What teams teach: incidents and verdicts by Kafka and HTTP, and the commands beside a running `up`."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+import websockets
+from confluent_kafka import Producer
+
+from tests.conftest import open_folder
+from tests.integration.test_way import Stack, next_decision
+from tests.program import ROOT, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up() -> AsyncIterator[Stack]:
+    """One `up` for this file."""
+    stack = Stack(open_folder())
+    async with stack.up() as program:
+        await program.says("PulseGuard is ready", 60)
+        yield stack
+
+
+async def command(up: Stack, *arguments: str, given: bytes = b"") -> tuple[int, str]:
+    """Exit code and output of `pulseguard ARGUMENTS`, run beside ``up`` with nothing but its home."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline", *arguments, cwd=ROOT,
+        env={"PULSEGUARD_HOME": str(up.home), "COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate(given)
+    return process.returncode or 0, output.decode()
+
+
+def publish(up: Stack, topic: str, key: str, value: bytes) -> None:
+    producer = Producer({"bootstrap.servers": up.kafka})
+    producer.produce(topic, value, key)
+    assert producer.flush(30) == 0
+
+
+async def decided(up: Stack, anomaly: dict[str, Any]) -> dict[str, Any]:
+    """Publish, and wait for the decision."""
+    async with websockets.connect(f"{up.feed}?types=decision") as feed:
+        await asyncio.to_thread(up.publish, json.dumps(anomaly).encode())
+        return await next_decision(feed, anomaly["error_type"])
+
+
+def incident(name: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": name, "title": "Badge readers at the doors stopped answering", "service": "doors",
+        "error_type": "badge_reader_silent", "symptoms": "badge readers silent, doors stay locked",
+        "root_cause": "firmware hung after a time change", "mitigation": "readers were restarted",
+        "action": {"name": "restart_service", "target": "doors"}, "outcome": "resolved",
+    } | changes  # fmt: skip
+
+
+async def found(up: Stack, name: str, query: str) -> None:
+    """Wait until the search finds the incident first."""
+
+    async def first() -> bool:
+        async with (
+            aiohttp.ClientSession(up.http) as client,
+            client.get("/v1/incidents/search", params={"q": query}) as answer,
+        ):
+            hits = await answer.json()
+        return bool(hits) and hits[0]["incident_id"] == name
+
+    await until(first, 30, f"{name} in the search")
+
+
+async def test_an_incident_on_the_topic_is_searchable_within_seconds_and_decides(up: Stack):
+    """What nobody knew escalates; once its incident is published, the same fault gets that incident's action."""
+    fault = {"error_type": "badge_reader_silent", "service": "doors-north", "message": "badge readers do not answer"}
+    assert (await decided(up, fault))["verdict"] == "escalate"
+    lesson = incident("doors-1")
+    await asyncio.to_thread(publish, up, "incidents", lesson["id"], json.dumps(lesson).encode())
+    await found(up, "doors-1", "badge readers silent, doors locked")
+    decision = await decided(up, fault | {"service": "doors-south"})
+    assert (decision["verdict"], decision["matched_incident"]) == ("recommend", "doors-1")
+    assert decision["action"] == {"name": "restart_service", "target": "doors-south", "parameters": {}}
+
+
+async def test_an_incident_by_http_replaces_the_older_one(up: Stack):
+    """202, and soon the list and the search show the newer text."""
+    async with aiohttp.ClientSession(up.http) as client:
+        lesson = incident("printer-1", title="Label printer out of ribbon", symptoms="labels come out blank")
+        async with client.post("/v1/incidents", json=lesson) as answer:
+            assert (answer.status, await answer.json()) == (202, {"id": "printer-1"})
+        await found(up, "printer-1", "labels come out blank")
+        async with client.post("/v1/incidents", json=lesson | {"title": "Ribbon of the label printer torn"}) as answer:
+            assert answer.status == 202
+
+        async def replaced() -> bool:
+            async with client.get("/v1/incidents/search", params={"q": "labels come out blank"}) as hits:
+                return bool((await hits.json())[0]["title"] == "Ribbon of the label printer torn")
+
+        await until(replaced, 30, "the newer title")
+        unknown = {"id": "x", "title": "y", "action": {"name": "rm_rf", "target": "z"}}
+        for broken in ({"id": "x"}, {"title": "y"}, {"id": "x", "title": "y", "outcome": "maybe"}, unknown):
+            async with client.post("/v1/incidents", json=broken) as answer:
+                assert answer.status == 400, broken
+
+
+async def test_a_verdict_becomes_a_row_and_a_wrong_one_is_refused(up: Stack):
+    """Feedback by HTTP and by Kafka is written once by its id; what cannot be right is 400, 404 or a dead letter."""
+    decision = await decided(up, {"error_type": "database_timeout", "service": "feedback", "spike_percentage": 450})
+    path = f"/v1/decisions/{decision['id']}/feedback"
+    async with aiohttp.ClientSession(up.http) as client:
+        async with client.post(path, json={"verdict": "accept", "author": "on-call", "worked": True}) as answer:
+            assert answer.status == 202, await answer.text()
+        for broken in ({}, {"verdict": "maybe"}, {"verdict": "correct", "action": {"name": "rm_rf", "target": "x"}}):
+            async with client.post(path, json=broken) as answer:
+                assert answer.status == 400, broken
+        async with client.post("/v1/decisions/dec_none/feedback", json={"verdict": "accept"}) as answer:
+            assert answer.status == 404
+    verdict = {
+        "id": "fb_twice", "decision_id": decision["id"], "verdict": "reject", "created_at": "2026-01-01T00:00:00Z"
+    }  # fmt: skip
+    for value in (verdict, verdict, verdict | {"id": "fb_lost", "decision_id": "dec_none"}):
+        await asyncio.to_thread(publish, up, "feedback", str(value["decision_id"]), json.dumps(value).encode())
+    await asyncio.to_thread(publish, up, "feedback", "x", b"{")
+
+    async def settled() -> bool:
+        return len(await asyncio.to_thread(up.read, "anomalies.dlq")) >= 2
+
+    await until(settled, 30, "two dead letters")
+    rows = await up.rows(f"SELECT verdict FROM feedback WHERE decision_id = '{decision['id']}' ORDER BY verdict")
+    assert [row["verdict"] for row in rows] == ["accept", "reject"]
+    letters = {
+        dict(letter.headers())["pulseguard_message"] for letter in await asyncio.to_thread(up.read, "anomalies.dlq")
+    }
+    assert any(b"no decision dec_none" in reason for reason in letters), letters
+
+
+async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
+    """Each command finds the running parts by PULSEGUARD_HOME alone, and says what it did."""
+    code, output = await command(up, "env")
+    assert code == 0
+    assert f"KAFKA_BOOTSTRAP_SERVERS={up.kafka}" in output
+    assert f"HTTP_URL={up.http}" in output
+
+    action = "action: {name: rm_rf, target: vending}"
+    (tmp_path / "vending.md").write_text(
+        f"---\n{action}\n---\n# Vending machine jammed\n## Symptoms\nCoins fall through.\n"
+    )
+    for expected in ("1 read, 1 new or changed", "1 read, 0 new or changed"):
+        code, output = await command(up, "incidents", "load", str(tmp_path))
+        assert (code, expected in output) == (0, True), output
+        assert "action 'rm_rf' is not in the catalogue" in output
+    await found(up, "vending", "coins fall through the vending machine")
+    code, output = await command(up, "incidents", "search", "coins fall through")
+    assert code == 0
+    assert "Vending machine jammed" in output.splitlines()[3]
+
+    code, output = await command(up, "incidents", "reindex")
+    assert code == 0, output
+    held = await up.rows("SELECT count(*) FROM incidents")
+    assert f"{held[0]['count']} incidents indexed" in output
+
+    lines = b'{"error_type": "sent_by_command"}\n{"error_type": "sent_by_command"}\n'
+    code, output = await command(up, "send", "-", given=lines)
+    assert (code, "2 sent" in output) == (0, True), output
+
+    async def counted() -> bool:
+        rows = await up.rows("SELECT occurrences FROM episodes WHERE error_type = 'sent_by_command'")
+        return [row["occurrences"] for row in rows] == [2]
+
+    await until(counted, 30, "two occurrences")
+    code, output = await command(up, "stats")
+    assert code == 0
+    assert "decisions" in output
+    code, output = await command(up, "doctor")
+    assert (code, "fails" in output) == (0, False), output
+
+
+MISTAKES = {
+    ("run", "typist"): "not a role",
+    ("incidents", "load", "no/such/file.json"): "no/such/file.json",
+    ("send", "no/such/file"): "no/such/file",
+    ("frobnicate",): "No such command",
+}
+
+
+@pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
+async def test_a_mistake_is_one_clear_error(up: Stack, arguments: tuple[str, ...]):
+    """Exit code 2, what was wrong, and no traceback."""
+    code, output = await command(up, *arguments)
+    assert code == 2
+    assert MISTAKES[arguments] in output
+    assert "Traceback" not in output
