@@ -1,8 +1,6 @@
-"""Real parts for tests: an embedded PostgreSQL and an embedded broker a session, each on a free port."""
+"""Real parts for tests: an embedded PostgreSQL and one Kafka a session (``--broker``), each on free ports."""
 
 import shutil
-import socket
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,27 +10,32 @@ import pytest
 import pytest_asyncio
 
 from pipeline import settings as pipeline_settings
-from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from pipeline.stages.record import Record, open_record
+from tests import brokers
+from tests.program import free_port, open_folder
 
 TABLES = "anomalies, episodes, decisions, incidents, feedback, notifications, progress"
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which Kafka the suites run on: see tests/brokers.py."""
+    parser.addoption("--broker", choices=brokers.KINDS, default="embedded")
 
 
-def open_folder() -> Path:
-    """A temporary folder that the unprivileged user of an embedded PostgreSQL can reach; pytest's own are closed."""
-    folder = Path(tempfile.mkdtemp(prefix="pulseguard-"))
-    folder.chmod(0o755)
-    return folder
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say it above the results."""
+    return f"broker: {config.getoption('--broker')}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that says ``fails_on(kind, …, reason=…)`` must fail there: a difference that went away is noticed."""
+    for item in items:
+        for mark in item.iter_markers("fails_on"):
+            if config.getoption("--broker") in mark.args:
+                item.add_marker(pytest.mark.xfail(strict=True, **mark.kwargs))
 
 
 @pytest.fixture
@@ -55,9 +58,16 @@ async def database_url() -> AsyncIterator[str]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def broker() -> AsyncIterator[str]:
-    async with embedded_broker(free_port()) as address:
-        yield address
+async def kafka_server(request: pytest.FixtureRequest) -> AsyncIterator[brokers.Broker]:
+    """The session's Kafka, of the kind that ``--broker`` names. It is an error if that cannot be had."""
+    async with brokers.running(brokers.make(request.config.getoption("--broker"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def broker(kafka_server: brokers.Broker) -> str:
+    """Its address."""
+    return kafka_server.bootstrap
 
 
 @pytest_asyncio.fixture
@@ -71,8 +81,11 @@ async def record(database_url: str) -> AsyncIterator[Record]:
 
 
 @pytest.fixture
-def settings(database_url: str, broker: str, tmp_path: Path) -> Settings:
+def settings(database_url: str, kafka_server: brokers.Broker, tmp_path: Path) -> Settings:
     """Every default, on the session's PostgreSQL and broker."""
-    return replace(
-        pipeline_settings.read({}), kafka=broker, database_url=database_url, home=tmp_path, kafka_is_embedded=True
-    )
+    return replace(on(kafka_server), database_url=database_url, home=tmp_path)
+
+
+def on(server: brokers.Broker) -> Settings:
+    """Every default, on that broker."""
+    return replace(pipeline_settings.read(server.environment), kafka_is_embedded=server.kind == "embedded")

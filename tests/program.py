@@ -3,14 +3,30 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def open_folder() -> Path:
+    """A temporary folder that the unprivileged user of an embedded PostgreSQL can reach; pytest's own are closed."""
+    folder = Path(tempfile.mkdtemp(prefix="pulseguard-"))
+    folder.chmod(0o755)
+    return folder
 
 
 class Program:

