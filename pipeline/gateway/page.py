@@ -5,7 +5,10 @@ from pathlib import Path
 _TEMPLATE = (Path(__file__).parent / "dashboard" / "index.html").read_text()
 
 DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>PulseGuard API</title>
-<link rel="stylesheet" href="/static/style.css"></head><body><header><h1>PulseGuard API</h1>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'self'; base-uri 'none'; form-action 'none'">
+<link rel="icon" href="/static/icon.svg"><link rel="stylesheet" href="/static/style.css"></head>
+<body><header><h1>PulseGuard API</h1>
 <nav><a href="/">live</a> <a href="/docs/openapi.json">openapi.json</a></nav></header>
 <main id="docs"><p class="empty">Reading the description …</p></main>
 <script src="/static/docs.js"></script></body></html>"""

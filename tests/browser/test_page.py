@@ -1,0 +1,99 @@
+"""The pages in a real browser: decisions as they come, hostile text as text, verdicts, a narrow screen."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.browser.chromium import Page, browser, tab
+from tests.integration.test_way import Stack
+from tests.program import open_folder, until
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(browser() is None, reason="no Chromium on this machine"),
+]
+
+HOSTILE = (
+    "<img src=x onerror=\"window.hacked='img'\"><script>window.hacked='script'</script>"
+    "<a href=\"javascript:window.hacked='link'\">look</a>"
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up() -> AsyncIterator[Stack]:
+    stack = Stack(open_folder())
+    async with stack.up() as program:
+        await program.says("PulseGuard is ready", 60)
+        yield stack
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page() -> AsyncIterator[Page]:
+    async with tab() as opened:
+        yield opened
+
+
+async def test_a_decision_appears_while_one_looks_and_hostile_text_is_text(up: Stack, page: Page):
+    """The page says it is live, shows what comes word for word, runs none of it, and has nothing to complain about."""
+    await page.open(up.http)
+    await page.shows("live")
+    anomaly = {"error_type": "database_timeout", "service": "<b>payments</b>", "message": HOSTILE}
+    await asyncio.to_thread(up.publish, json.dumps(anomaly).encode())
+    await page.shows("<b>payments</b>")
+    await page.shows("onerror=\"window.hacked='img'\"")
+    assert await page.value("document.querySelectorAll('#list b, #list img, #list script, #list a').length") == 0
+    assert await page.value("window.hacked") is None
+    assert page.complaints == []
+
+
+async def test_a_verdict_on_the_page_becomes_feedback(up: Stack, page: Page):
+    """A click on accept is a row, and the button says so."""
+    await asyncio.to_thread(up.publish, b'{"error_type": "disk_full", "service": "clicked"}')
+    await page.open(up.http)
+    await page.shows("disk_full on clicked")
+    await page.value("document.querySelector('#list button').click()")
+    await page.shows("accepted")
+
+    async def written() -> bool:
+        rows = await up.rows(
+            "SELECT f.verdict FROM feedback f JOIN decisions d ON d.id = f.decision_id WHERE d.service = 'clicked'"
+        )
+        return [row["verdict"] for row in rows] == ["accept"]
+
+    await until(written, 30, "the verdict")
+    assert page.complaints == []
+
+
+async def test_a_page_that_lost_the_feed_misses_nothing(up: Stack, page: Page):
+    """What was decided while the page had no connection is there once, after it has come back."""
+    await page.open(up.http)
+    await page.shows("live")
+    await page.call("Network.enable")
+    await page.call(
+        "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0
+    )
+    await asyncio.to_thread(up.publish, b'{"error_type": "dns_failure", "service": "while-away"}')
+
+    async def decided() -> bool:
+        return bool(await up.rows("SELECT 1 FROM decisions WHERE service = 'while-away'"))
+
+    await until(decided, 30, "the decision")
+    await page.call(
+        "Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1
+    )
+    await page.shows("dns_failure on while-away")
+    assert (await page.value("document.body.innerText")).count("dns_failure on while-away") == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_a_narrow_screen_needs_no_sideways_scroll(up: Stack, page: Page, path: str):
+    """On 360 pixels everything is in sight, with long words in it, too."""
+    await asyncio.to_thread(up.publish, json.dumps({"error_type": "x" * 120, "service": "y" * 120}).encode())
+    await page.resize(360, 740)
+    await page.open(up.http + path)
+    await page.shows("x" * 120 if path == "/" else "/v1/decisions")
+    assert await page.value("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    assert page.complaints == []
