@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import structlog
 
-from pipeline import endpoints, flow, kafka, worker
+from pipeline import endpoints, flow, kafka, metrics, worker
 from pipeline.catalogue import load_catalogue
 from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import embedded_postgres
@@ -59,6 +59,8 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         record = await stack.enter_async_context(open_record(settings.database_url))
         await kafka.create_topics(settings)
         settings = replace(settings, kafka_is_embedded=await kafka.is_tansu(settings))
+        if settings.metrics_port and "gateway" not in roles:
+            stack.enter_context(metrics.served(settings.host, settings.metrics_port))
         sender = kafka.Sender(settings)
         stack.push_async_callback(sender.close)
         catalogue = load_catalogue(settings.actions_file)

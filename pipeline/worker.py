@@ -12,7 +12,7 @@ from typing import Any
 import faust
 import structlog
 
-from pipeline import metrics, offsets
+from pipeline import kafka, metrics, offsets
 from pipeline.kafka import Message
 from pipeline.settings import Settings
 from pipeline.settle import Bury, Work, settle
@@ -49,7 +49,7 @@ def build(settings: Settings) -> faust.App:
         stream_buffer_maxsize=4096,
     )
     transport = offsets.TrackedTransport(app.conf.broker_consumer, app)
-    transport.fetch_wait_ms = 50 if settings.kafka_is_embedded else 500
+    transport.fetch_wait_ms = kafka.EMBEDDED_FETCH_WAIT_MS if settings.kafka_is_embedded else 500
     app.transport = transport
     return app
 

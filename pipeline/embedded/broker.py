@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -54,11 +54,10 @@ async def start(port: int) -> "subprocess.Popen[bytes]":
         env={"RUST_LOG": "warn", "PATH": os.defpath},
         preexec_fn=dies_with_parent(),  # noqa: PLW1509
     )  # fmt: skip
-    try:
+    async with AsyncExitStack() as unless_ready:
+        unless_ready.push_async_callback(stop, process)
         await _listening(process, own_port)
-    except BaseException:
-        await stop(process)
-        raise
+        unless_ready.pop_all()
     return process
 
 

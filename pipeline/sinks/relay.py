@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import structlog
-from prometheus_client import Counter
 from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -33,7 +32,6 @@ QUIET, LONGEST_LOAD, HELLO_SECONDS = 0.5, 10.0, 5.0
 _REPLAY_STEP = 100
 _BACKLOG = 2500
 _BAD_HELLO, _BAD_TOKEN = 4400, 4401
-_events = Counter("pulseguard_relay_events", "Events taken into the live feed, by type", ["type"])
 log = structlog.get_logger()
 
 
@@ -212,7 +210,7 @@ class Relay:
         event = self._feed.add(where, message.offset, "decision" if decision else "anomaly", shown)
         if event is None:
             return
-        _events.labels(type=event.type).inc()
+        metrics.relay_events.labels(type=event.type).inc()
         if self._clients:
             self._pending.append(event)
             self._pending_size += len(event.frame)
