@@ -92,7 +92,9 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
             flow.lay(faust_app, flow.Parts(settings, record, index, sender, catalogue, llm, topic_id))
             tasks.start(worker.run(faust_app, worker_ready), "worker")
         if "gateway" in roles:
-            tasks.start(serve_gateway(build_gateway(settings, record, index, sender, catalogue), settings), "gateway")
+            starting = {"worker": worker_ready} if "worker" in roles else {}
+            gateway = build_gateway(settings, record, index, sender, catalogue, starting)
+            tasks.start(serve_gateway(gateway, settings), "gateway")
         if "worker" in roles:
             await _first(stop, worker_ready)
         if not stop.is_set():

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,8 +44,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     worked: bool | None = None
 
 
-def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue) -> Litestar:
-    """The application, its parts bound as closures."""
+def build(
+    settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue,
+    starting: Mapping[str, asyncio.Event],
+) -> Litestar:  # fmt: skip
+    """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve."""
 
     @post(
         "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all"
@@ -125,7 +128,8 @@ def build(settings: Settings, record: Record, index: Index, sender: kafka.Sender
         checks = {"postgres": record.ping(), "qdrant": index.ping(), "kafka": kafka.ping(settings)}
         outcomes = await asyncio.gather(*checks.values(), return_exceptions=True)
         parts = {name: "ok" if o is None else str(o) for name, o in zip(checks, outcomes, strict=True)}
-        return Response(parts, status_code=200 if all(o is None for o in outcomes) else 503)
+        parts |= {role: "ok" if serves.is_set() else "starting" for role, serves in starting.items()}
+        return Response(parts, status_code=200 if set(parts.values()) == {"ok"} else 503)
 
     @get("/metrics", include_in_schema=False)
     async def prometheus() -> Response[bytes]:
