@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?=
 SUITES := $(wildcard tests/unit tests/integration tests/chaos tests/browser)
 
-.PHONY: help setup up demo test test-docker check lock generate clean
+.PHONY: help setup up demo test test-docker eval check lock generate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ test: setup ## unit, integration, chaos and browser tests, on real embedded part
 
 test-docker: setup ## the same promises on Kafka, PostgreSQL and Qdrant in containers (needs a Docker engine)
 	@$(BIN)/python -m pytest -q -rs tests/docker
+
+eval: setup ## measure retrieval and confidence on deploy/eval, and on EVAL_DATASET=DIR where it is named
+	@$(BIN)/pulseguard eval --dataset deploy/eval
+	@[ -z "$(EVAL_DATASET)" ] || $(BIN)/pulseguard eval --dataset "$(EVAL_DATASET)"
 
 check: setup ## lint, format, types, generated documents
 	$(BIN)/ruff check .

@@ -114,13 +114,14 @@ def incidents_load(
 def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
     """Find past incidents by what was seen."""
     from pipeline.embedding import open_embedder
-    from pipeline.index import Query, open_index
+    from pipeline.index import open_index
+    from pipeline.words import Query
 
     async def search() -> list[Any]:
         current = _completed()
         async with _record() as record, open_index(current, await asyncio.to_thread(open_embedder, current)) as index:
             await index.sync(record)
-            return (await index.search([Query(text=query, service=None, error_type=None)], limit))[0]
+            return (await index.search([Query(query)], limit))[0].evidence
 
     table = Table("score", "incident", "title", "action", "outcome")
     for hit in _run(search()):
@@ -141,6 +142,34 @@ def incidents_reindex() -> None:
             return await index.rebuild(record)
 
     out.print(f"{_run(rebuild())} incidents indexed")
+
+
+@cli.command("eval")
+def eval_command(
+    dataset: Annotated[Path, typer.Option(help="A folder of incidents.jsonl and queries.jsonl.")],
+    against: Annotated[
+        str | None, typer.Option(help="Another calibration file, to compare with, side by side.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with two charts here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Measure retrieval and confidence on a dataset: no broker, no PostgreSQL, an index of its own."""
+    from pipeline import judge
+
+    _run(judge.evaluate_dataset(settings.read(), dataset, against, html, out, as_json=as_json))
+
+
+@cli.command()
+def calibrate(
+    write: Annotated[Path, typer.Option(help="Where to write the new calibration.")],
+    dataset: Annotated[
+        list[Path] | None, typer.Option(help="Fit on these datasets, each with the same weight, not on feedback.")
+    ] = None,
+) -> None:
+    """Fit the confidence anew, and say whether it is better on what it was not fitted on."""
+    from pipeline import judge
+
+    _run(judge.calibrate(_completed(), dataset or [], write, out))
 
 
 @cli.command()

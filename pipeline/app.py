@@ -14,6 +14,7 @@ import structlog
 
 from pipeline import endpoints, flow, kafka, metrics, worker
 from pipeline.catalogue import load_catalogue
+from pipeline.confidence import load_calibration
 from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.embedding import open_embedder
@@ -64,6 +65,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         sender = kafka.Sender(settings)
         stack.push_async_callback(sender.close)
         catalogue = load_catalogue(settings.actions_file)
+        calibration = load_calibration(settings.calibration_file)
         if seed:
             await _seed(record)
         log.debug("parts_open")
@@ -89,7 +91,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
             log.debug("primed")
             topic_id = await kafka.topic_id(settings, settings.topic_anomalies)
             faust_app = worker.build(settings)
-            flow.lay(faust_app, flow.Parts(settings, record, index, sender, catalogue, llm, topic_id))
+            flow.lay(faust_app, flow.Parts(settings, record, index, sender, catalogue, calibration, llm, topic_id))
             tasks.start(worker.run(faust_app, worker_ready), "worker")
         if "gateway" in roles:
             starting = {"worker": worker_ready} if "worker" in roles else {}

@@ -13,6 +13,7 @@ import faust
 
 from pipeline import metrics, worker
 from pipeline.catalogue import Catalogue
+from pipeline.confidence import Calibration
 from pipeline.index import Index
 from pipeline.kafka import Message, Sender
 from pipeline.llm import Llm
@@ -34,6 +35,7 @@ class Parts:
     index: Index
     sender: Sender
     catalogue: Catalogue
+    calibration: Calibration
     llm: Llm | None
     topic_id: str
 
@@ -53,7 +55,8 @@ def lay(app: faust.App, parts: Parts) -> None:
     )  # fmt: skip
     worker.one_by_one(
         app, settings.topic_enriched, "decide",
-        partial(decide, settings=settings, record=record, sender=sender, catalogue=parts.catalogue, llm=parts.llm),
+        partial(decide, settings=settings, record=record, sender=sender, catalogue=parts.catalogue,
+            calibration=parts.calibration, llm=parts.llm),
         dead_letter, settings.llm_in_flight,
     )  # fmt: skip
     worker.in_batches(

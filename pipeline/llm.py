@@ -13,14 +13,16 @@ import gc
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from typing import Any, Literal
 
 import msgspec
 
 from pipeline.catalogue import ESCALATE, Catalogue
+from pipeline.confidence import Trust
 from pipeline.errors import EngineFailed, Misconfigured, Rejected
-from pipeline.nearest import Advice, confidence, escalated
+from pipeline.nearest import Advice, confidence_in
 from pipeline.settings import Settings
 from schemas import Action, EnrichedAnomaly, Evidence, Usage
 
@@ -144,7 +146,6 @@ class Llm:
         self._litellm = litellm
         self._model = settings.llm_model or ""
         self._timeout = settings.llm_timeout
-        self._threshold = settings.nearest_threshold
         self._slots = asyncio.Semaphore(settings.llm_in_flight)
         self._prompt = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
         self._base = {"api_base": settings.llm_api_base} if settings.llm_api_base else {}
@@ -154,15 +155,19 @@ class Llm:
             self._base["api_key"] = settings.openai_api_key or "none"
         self._rung = 0
 
-    async def advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue) -> Advice:
-        """Ask, check, and once ask for a repair; all within the deadline. Raises `EngineFailed`."""
+    async def advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue, sure: Trust, least: float) -> Advice:
+        """Ask, check, and once ask for a repair; all within the deadline. Raises `EngineFailed`.
+
+        Advice that is trusted less than ``least`` becomes an escalation that says what was advised.
+        """
         try:
             async with asyncio.timeout(self._timeout) as deadline, self._slots:
-                return await self._advise(enriched, catalogue, deadline.when() or 0.0)
+                advice = await self._advise(enriched, catalogue, sure, deadline.when() or 0.0)
         except TimeoutError as exc:
             raise EngineFailed(f"the model gave no answer within {self._timeout:g} s") from exc
+        return advice if advice.verdict == "escalate" or advice.confidence >= least else _doubted(advice)
 
-    async def _advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue, deadline: float) -> Advice:
+    async def _advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue, sure: Trust, deadline: float) -> Advice:
         schema = schema_of(enriched, catalogue)
         tally = _Tally()
         for rung in range(self._rung, len(_RUNGS)):
@@ -176,7 +181,7 @@ class Llm:
                     raise EngineFailed(_line(f"the model's answer was refused: {exc.reason}")) from exc
                 continue
             self._rung = max(self._rung, rung)
-            return self._advice(enriched, answer, action, match, tally.usage)
+            return self._advice(enriched, answer, action, match, sure, tally.usage)
         raise AssertionError  # the last rung returns or raises
 
     async def _answered(
@@ -198,13 +203,14 @@ class Llm:
         return _read(await self._ask(turns, form, deadline, tally), enriched, catalogue)
 
     def _advice(
-        self, enriched: EnrichedAnomaly, answer: Answer, action: Action, match: Evidence | None, usage: Usage
-    ) -> Advice:
+        self, enriched: EnrichedAnomaly, answer: Answer, action: Action, match: Evidence | None, sure: Trust,
+        usage: Usage,
+    ) -> Advice:  # fmt: skip
         return Advice(
             verdict=answer.verdict,
             action=action,
             matched_incident=answer.matched_incident,
-            confidence=bounded(answer, enriched, match, self._threshold),
+            confidence=bounded(answer, enriched, match, sure),
             rationale=_clean(answer.rationale),
             engine="llm",
             model=self._model,
@@ -279,18 +285,22 @@ def _provider(litellm: Any, model: str) -> str:
         ) from exc
 
 
-def bounded(answer: Answer, enriched: EnrichedAnomaly, match: Evidence | None, threshold: float) -> float:
+def bounded(answer: Answer, enriched: EnrichedAnomaly, match: Evidence | None, sure: Trust) -> float:
     """The model's own confidence, at most what the evidence allows: a statement is no probability.
 
-    For a recommendation the bound is `pipeline.nearest.confidence` of the same action, for an escalation that of
-    `pipeline.nearest.escalated`; uncalibrated as these are.
+    For a recommendation that is `pipeline.nearest.confidence_in` its evidence; an escalation has that of the nearest.
     """
     if match is None or answer.verdict == "escalate":
-        bound = escalated(enriched.anomaly, "", enriched.evidence).confidence
-    else:
-        near = [item for item in enriched.evidence if item.score >= threshold or item is match]
-        bound = confidence(match.score, answer.action, near)
+        return sure.right
+    bound = confidence_in(enriched.evidence.index(match), enriched.evidence, sure)
     return round(max(min(answer.confidence, bound), 0.0), 4)
+
+
+def _doubted(advice: Advice) -> Advice:
+    """Ask a human, and say what the model would have done."""
+    why = f"The model would {advice.action.name}, but that is only {advice.confidence:.0%} sure. {advice.rationale}"
+    action = Action(ESCALATE, advice.action.target)
+    return replace(advice, verdict="escalate", action=action, matched_incident=None, rationale=why)
 
 
 def failure(exc: BaseException) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.catalogue import ESCALATE, Catalogue
-from pipeline.errors import Rejected
-from schemas import Action, Anomaly, Engine, EnrichedAnomaly, Evidence, Usage, Verdict
+from pipeline.confidence import Trust
+from schemas import Action, Anomaly, Engine, Evidence, Usage, Verdict
 
 _SHOWN = 160
+_LIKELY = 0.5
 _OUTCOMES = {
     "resolved": "resolved it",
     "mitigated": "mitigated it",
@@ -34,20 +35,18 @@ class Advice:
     fallback_reason: str | None = None
 
 
-def advise(enriched: EnrichedAnomaly, catalogue: Catalogue, threshold: float) -> Advice:
-    """Take the nearest incident's action where it is near enough, worked, and obeys the catalogue; else escalate.
+def advise(
+    anomaly: Anomaly, evidence: Sequence[Evidence], sure: Trust, catalogue: Catalogue, least: float
+) -> Advice:  # fmt: skip
+    """Take the nearest incident's action where it is sure enough, worked, and obeys the catalogue; else escalate.
 
-    "Nearest" is the evidence's own order, which knows words as well as meaning. An action that failed in a nearer
-    incident is not taken from a farther one.
+    "Nearest" is the evidence's own order. An action that failed in a nearer incident is not taken from a farther one.
+    ``least`` is the confidence, 0..1, below which a human is asked.
     """
-    anomaly, evidence = enriched.anomaly, enriched.evidence
-    near = [item for item in evidence if item.score >= threshold]
-    if not near:
-        nearest = max(evidence, key=lambda item: item.score, default=None)
-        what = f"the nearest, {_named(nearest)}, scores {nearest.score:.2f}" if nearest else "there is none"
-        return escalated(anomaly, f"No past incident is near enough (threshold {threshold:.2f}): {what}.", evidence)
+    if sure.right < least:
+        return escalated(anomaly, _unsure(evidence, sure), sure)
     failed: set[str] = set()
-    for item in near:
+    for place, item in enumerate(evidence):
         if item.action is None or item.action.name == ESCALATE:
             continue
         if item.outcome == "failed":
@@ -55,53 +54,43 @@ def advise(enriched: EnrichedAnomaly, catalogue: Catalogue, threshold: float) ->
         if item.action.name in failed:
             continue
         action = Action(item.action.name, anomaly.service or item.action.target, item.action.parameters)
-        if _fault(action, catalogue):
+        if catalogue.fault(action):
             continue
+        confidence = confidence_in(place, evidence, sure)
+        if confidence < least:
+            break
         return Advice(
             verdict="recommend",
             action=action,
             matched_incident=item.incident_id,
-            confidence=confidence(item.score, action.name, near),
+            confidence=confidence,
             rationale=f"Most like {_named(item)}, similarity {item.score:.2f}, where this {_OUTCOMES[item.outcome]}."
-            + _warning(action.name, near),
+            + _warning(action.name, evidence),
             engine="nearest",
         )
-    why = f"{_named(near[0])}, similarity {near[0].score:.2f}: {_refused(near[0], catalogue)}."
-    return escalated(
-        anomaly, f"Similar incidents are known, but none shows a mitigation to repeat. Nearest is {why}", evidence
-    )
+    why = f"{_named(evidence[0])}, similarity {evidence[0].score:.2f}: {_refused(evidence[0], catalogue)}."
+    return escalated(anomaly, f"It is known, but not what to repeat. Nearest is {why}", sure)
 
 
-def confidence(score: float, action: str, near: Sequence[Evidence]) -> float:
-    """How far to trust ``action``, 0..1, when the incident it rests on has ``score`` and these are near.
+def confidence_in(place: int, evidence: Sequence[Evidence], sure: Trust) -> float:
+    """How far to trust the evidence at ``place`` (0 is the nearest), 0..1.
 
-    Uncalibrated until calibration is fitted: ``score * (0.7 + 0.2 * agreement + 0.1 * margin)``. Agreement is the share
-    of the near incidents' similarity that stands behind the same action and did not fail. Margin is how far the best
-    of the others stays behind ``score``, as a share of it: 1 where there is none, 0 where it is as near. Both rise with
-    ``score``, so the whole does.
+    The nearest: the calibrated probability that it is the right one. A farther one is right where it is about the same
+    fault as the nearest, which is taken to be as probable as it is near: that times the ratio of both similarities.
     """
-    if score <= 0:
-        return 0.0
-    backing = [item for item in near if item.action and item.action.name == action and item.outcome != "failed"]
-    total = sum(max(item.score, 0.0) for item in near)
-    agreement = sum(max(item.score, 0.0) for item in backing) / total if total > 0 else 0.0
-    rival = max((item.score for item in near if item not in backing), default=0.0)
-    margin = min(max(1 - rival / score, 0.0), 1.0)
-    return round(min(score * (0.7 + 0.2 * agreement + 0.1 * margin), 1.0), 4)
+    if place == 0:
+        return sure.right
+    first, item = evidence[0].score, evidence[place].score
+    return round(sure.right * min(max(item / first, 0.0), 1.0), 4) if first > 0 else 0.0
 
 
-def escalated(anomaly: Anomaly, why: str, evidence: Sequence[Evidence]) -> Advice:
-    """Ask a human. The confidence is low on purpose: half the best similarity, or 0 with no evidence.
-
-    It says how likely the record holds advice after all, not how right it is to ask: asking is the safe answer to a low
-    one. So it never passes 0.5, and uncalibrated like `confidence` it only ranks.
-    """
-    best = max((item.score for item in evidence), default=0.0)
+def escalated(anomaly: Anomaly, why: str, sure: Trust) -> Advice:
+    """Ask a human. The confidence is that in the nearest incident, which did not suffice."""
     return Advice(
         verdict="escalate",
         action=Action(ESCALATE, anomaly.service or "the service concerned"),
         matched_incident=None,
-        confidence=round(min(max(best * 0.5, 0.0), 0.5), 4),
+        confidence=sure.right,
         rationale=why,
         engine="nearest",
     )
@@ -124,12 +113,19 @@ def _named(item: Evidence) -> str:
     return f"{item.incident_id} ({item.title})"
 
 
-def _fault(action: Action, catalogue: Catalogue) -> str | None:
-    try:
-        catalogue.check(action)
-    except Rejected as exc:
-        return exc.reason
-    return None
+def _unsure(evidence: Sequence[Evidence], sure: Trust) -> str:
+    """Which of the two questions was answered with no, and what was nearest."""
+    if not evidence:
+        return "No past incident is known at all."
+    nearest = f"{_named(evidence[0])}, similarity {evidence[0].score:.2f}"
+    if sure.relevant < _LIKELY:
+        return (
+            f"Nothing like this seems to be known ({sure.relevant:.0%} likely that anything is). Nearest is {nearest}."
+        )
+    rival = f", before {_named(evidence[1])}, {evidence[1].score:.2f}" if len(evidence) > 1 else ""
+    return (
+        f"The kind is known, but which past incident fits is not sure ({sure.right:.0%}). Nearest is {nearest}{rival}."
+    )
 
 
 def _warning(action: str, near: Sequence[Evidence]) -> str:
@@ -147,4 +143,4 @@ def _refused(item: Evidence, catalogue: Catalogue) -> str:
         return f"{item.action.name} failed then"
     if item.action.name == ESCALATE:
         return "a human was asked then, too"
-    return _fault(item.action, catalogue) or "its action is not to be repeated"
+    return catalogue.fault(item.action) or "its action is not to be repeated"

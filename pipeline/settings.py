@@ -56,8 +56,9 @@ class Settings:
     episode_quiet_seconds: float = setting(
         "EPISODE_QUIET_SECONDS", 900.0, "an anomaly after this much quiet opens a new episode", minimum=1
     )
-    nearest_threshold: float = setting("NEAREST_THRESHOLD", 0.40, "similarity below which the rule escalates")
+    min_confidence: float = setting("MIN_CONFIDENCE", 0.5, "confidence below which a human is asked", minimum=0)
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
+    calibration_file: str | None = setting("CALIBRATION_FILE", None, "of `pulseguard calibrate`; none: the shipped one")
     allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for the relay, comma-separated")
     relay_token: str | None = setting("RELAY_TOKEN", None, "a token that relay clients must show", secret=True)
     kafka_session: float = setting("KAFKA_SESSION_SECONDS", 30.0, "a silent worker's partitions move on", minimum=1)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from schemas.decision import Evidence
+from schemas.decision import Evidence, Signals
 
 Severity = Literal["info", "warning", "error", "critical"]
 Status = Literal["firing", "resolved"]
@@ -46,8 +46,8 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class EnrichedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
     """The anomaly that asks for a decision, with the past incidents nearest to it.
 
-    ``evidence`` is ordered, nearest first. ``received_at`` is the anomaly's arrival in Kafka (UTC).
-    ``timings`` are milliseconds per stage so far.
+    ``evidence`` is ordered, nearest first; ``signals`` tell how the first one stands out. ``received_at`` is the
+    anomaly's arrival in Kafka (UTC). ``timings`` are milliseconds per stage so far.
     """
 
     anomaly: Anomaly
@@ -56,5 +56,6 @@ class EnrichedAnomaly(msgspec.Struct, frozen=True, kw_only=True):
     episode_id: str
     revision: int
     evidence: list[Evidence]
+    signals: Signals = Signals()
     received_at: datetime
     timings: dict[str, float]

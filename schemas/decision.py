@@ -41,11 +41,27 @@ class Usage(msgspec.Struct, frozen=True):
     cost_usd: float | None = None
 
 
+class Signals(msgspec.Struct, frozen=True, kw_only=True):
+    """How the first past incident stands out, for the confidence; all 0 where there is none.
+
+    ``similarity`` is its cosine, -1..1; ``margin`` how far the fused score of the second one is below its own;
+    ``coverage`` the share, 0..1, of the anomaly's words that it holds; ``exact`` 1 where the error types are equal;
+    ``agreement`` 1 where it is the most similar one by meaning, too.
+    """
+
+    similarity: float = 0.0
+    margin: float = 0.0
+    coverage: float = 0.0
+    exact: float = 0.0
+    agreement: float = 0.0
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Advice for one revision of one episode.
 
     ``id`` derives from episode and revision: deciding twice gives the same id. ``confidence_score`` is the
-    probability, 0..1, that the advice is right. ``latency_ms`` runs from the anomaly's arrival in Kafka to the
+    probability, 0..1, that the past incident that the advice rests on is the right one; on an escalation, that the
+    nearest one is, which did not suffice. ``latency_ms`` runs from the anomaly's arrival in Kafka to the
     decision; ``timings`` are milliseconds per stage.
     """
 
@@ -65,6 +81,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     confidence_score: Annotated[float, Meta(ge=0, le=1)]
     rationale: str
     evidence: list[Evidence]
+    signals: Signals = Signals()
     occurrences: int
     engine: Engine
     model: str | None

@@ -23,10 +23,11 @@ from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.index import Index, Query
+from pipeline.index import Index
 from pipeline.settings import Settings
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
+from pipeline.words import Query
 from schemas import Action, Decision, Evidence, Feedback, Incident
 
 MAX_LIST = 1000
@@ -96,7 +97,7 @@ def build(
 
     @get("/v1/incidents/search", summary="Past incidents by what was seen")
     async def search(q: Annotated[str, Parameter(min_length=1, max_length=2000)], limit: Limit = 5) -> list[Evidence]:
-        return (await index.search([Query(q, None, None)], limit))[0]
+        return (await index.search([Query(q)], limit))[0].evidence
 
     @get("/v1/incidents", summary="Past incidents")
     async def incidents(limit: Limit = 50) -> list[Incident]:

@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline import metrics
 from pipeline.catalogue import Catalogue
+from pipeline.confidence import Calibration, trust
 from pipeline.errors import EngineFailed, Rejected
 from pipeline.kafka import Message, Sender
 from pipeline.llm import Llm
@@ -29,7 +30,7 @@ _enriched = msgspec.json.Decoder(EnrichedAnomaly)
 
 async def decide(
     messages: Sequence[Message], *, settings: Settings, record: Record, sender: Sender, catalogue: Catalogue,
-    llm: Llm | None,
+    calibration: Calibration, llm: Llm | None,
 ) -> list[Rejection]:  # fmt: skip
     """Decide one enriched anomaly (the batch holds one: model calls share nothing)."""
     (message,) = messages
@@ -38,7 +39,7 @@ async def decide(
     body = await record.decision_body(decision_id)
     if body is None:
         started = perf_counter()
-        advice = await advised(enriched, catalogue, settings.nearest_threshold, llm)
+        advice = await advised(enriched, catalogue, calibration, settings.min_confidence, llm)
         occurrences = await record.episode_occurrences(enriched.episode_id)
         now = datetime.now(UTC)
         decision = compose(
@@ -60,14 +61,18 @@ def read(message: Message) -> EnrichedAnomaly:
         raise Rejected(f"not an enriched anomaly: {exc}") from exc
 
 
-async def advised(enriched: EnrichedAnomaly, catalogue: Catalogue, threshold: float, llm: Llm | None) -> Advice:
+async def advised(
+    enriched: EnrichedAnomaly, catalogue: Catalogue, calibration: Calibration, least: float, llm: Llm | None
+) -> Advice:  # fmt: skip
     """The model's advice, or the rule's where there is no model or it failed: late is worse than plain."""
+    sure = trust(enriched.signals, calibration)
+    plain = advise(enriched.anomaly, enriched.evidence, sure, catalogue, least)
     if llm is None:
-        return advise(enriched, catalogue, threshold)
+        return plain
     try:
-        return await llm.advise(enriched, catalogue)
+        return await llm.advise(enriched, catalogue, sure, least)
     except EngineFailed as exc:
-        return replace(advise(enriched, catalogue, threshold), fallback_reason=exc.reason)
+        return replace(plain, fallback_reason=exc.reason)
 
 
 def compose(
@@ -94,6 +99,7 @@ def compose(
         confidence_score=advice.confidence,
         rationale=advice.rationale,
         evidence=enriched.evidence,
+        signals=enriched.signals,
         occurrences=occurrences,
         engine=advice.engine,
         model=advice.model,

@@ -12,14 +12,15 @@ from time import perf_counter
 import msgspec
 
 from pipeline.errors import Rejected
-from pipeline.index import Index, query_of
+from pipeline.index import Found, Index
 from pipeline.kafka import Message, Sender
 from pipeline.settings import Settings
 from pipeline.settle import Rejection
 from pipeline.stages import ingest
 from pipeline.stages.publish import event_headers
 from pipeline.stages.record import Arrival, Opening, Record
-from schemas import EnrichedAnomaly, Evidence
+from pipeline.words import query_of
+from schemas import EnrichedAnomaly
 
 
 async def enrich(
@@ -44,12 +45,12 @@ async def enrich(
     recorded = perf_counter()
     if openings:
         opened = [arrivals[opening.anomaly_id] for opening in openings]
-        evidence = await index.search([query_of(arrival.anomaly) for arrival, _ in opened])
+        found = await index.search([query_of(arrival.anomaly) for arrival, _ in opened])
         timings = {"record": ms(started, recorded), "search": ms(recorded, perf_counter())}
         await asyncio.gather(
             *(
-                _ask(sender, settings.topic_enriched, opening, arrival, message, found, timings)
-                for opening, (arrival, message), found in zip(openings, opened, evidence, strict=True)
+                _ask(sender, settings.topic_enriched, opening, arrival, message, nearest, timings)
+                for opening, (arrival, message), nearest in zip(openings, opened, found, strict=True)
             )
         )
     return rejections
@@ -76,7 +77,7 @@ def ms(start: float, end: float) -> float:
 
 async def _ask(
     sender: Sender, topic: str, opening: Opening, arrival: Arrival, message: Message,
-    evidence: list[Evidence], timings: dict[str, float],
+    nearest: Found, timings: dict[str, float],
 ) -> None:  # fmt: skip
     enriched = EnrichedAnomaly(
         anomaly=arrival.anomaly,
@@ -84,7 +85,8 @@ async def _ask(
         fingerprint=arrival.fingerprint,
         episode_id=opening.episode_id,
         revision=opening.revision,
-        evidence=evidence,
+        evidence=nearest.evidence,
+        signals=nearest.signals,
         received_at=arrival.received_at,
         timings=timings,
     )

@@ -169,6 +169,12 @@ class Record:
                 raise Rejected(f"no decision {feedback.decision_id}")
             await connection.execute(_SAVE_FEEDBACK, feedback.id, feedback.decision_id, feedback.verdict, body)
 
+    async def judged_decisions(self) -> list[tuple[Decision, str, bool | None]]:
+        """Every decision that a human judged, with verdict and whether the advice worked, oldest verdict first."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(_JUDGED)
+        return [(msgspec.json.decode(row["published"], type=Decision), row["verdict"], row["worked"]) for row in rows]
+
     async def claim_notification(self, decision_id: str, channel: str) -> str:
         """Claim the right to notify: ``new``, ``uncertain`` (claimed, never finished), ``sent`` or ``refused``."""
         async with self._connection() as connection:
@@ -361,6 +367,10 @@ SELECT body FROM incidents WHERE $1::text[] IS NULL OR id = ANY($1) ORDER BY ver
 """
 _SAVE_FEEDBACK = """
 INSERT INTO feedback (id, decision_id, verdict, body) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT (id) DO NOTHING
+"""
+_JUDGED = """
+SELECT decisions.published, feedback.verdict, (feedback.body->>'worked')::boolean AS worked
+FROM feedback JOIN decisions ON decisions.id = feedback.decision_id ORDER BY feedback.body->>'created_at'
 """
 _CLAIM = """
 INSERT INTO notifications (decision_id, channel, state) VALUES ($1, $2, 'claimed')

@@ -9,11 +9,12 @@ import pytest
 
 from pipeline import kafka, settings
 from pipeline.embedding import open_embedder
-from pipeline.index import Query, open_index
+from pipeline.index import open_index
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
 from pipeline.stages.ingest import fingerprint
 from pipeline.stages.record import Arrival, open_record
+from pipeline.words import Query
 from schemas import Action, Anomaly, Incident
 
 
@@ -75,7 +76,7 @@ async def test_qdrant_finds_what_postgres_holds(plain: Settings, database_url: s
         async with open_index(on_server, await asyncio.to_thread(open_embedder, on_server)) as index:
             await index.sync(record)
             assert await index.sync(record) == 0
-            hits = (await index.search([Query("database connections time out", None, None)], 2))[0]
+            hits = (await index.search([Query("database connections time out")], 2))[0].evidence
             assert [hit.incident_id for hit in hits] == ["db", "tls"]
             assert hits[0].action == throttle
             assert await index.rebuild(record) == 2

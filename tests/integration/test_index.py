@@ -11,12 +11,14 @@ import pytest
 from aiohttp import web
 
 from pipeline import settings as pipeline_settings
+from pipeline.confidence import load_calibration, trust
 from pipeline.embedded.model import bundled_model
 from pipeline.embedding import Embedder, open_embedder
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.index import Query, open_index
+from pipeline.index import Found, Index, open_index
 from pipeline.settings import Settings
-from schemas import Action, Incident
+from pipeline.words import Query
+from schemas import Action, Evidence, Incident, Signals
 from tests.conftest import free_port
 
 KNOWN = {
@@ -91,25 +93,37 @@ def ask(text: str, error_type: str | None = None) -> Query:
     return Query(text, None, error_type)
 
 
+async def _evidence(index: Index, *queries: Query) -> list[list[Evidence]]:
+    return [found.evidence for found in await index.search(queries, limit=50)]
+
+
+async def test_hidden_incidents_are_passed_over(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
+    """What is hidden is in no answer, and the next best is first."""
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        (found,) = await index.search([ask("certificate expired")], limit=50, hidden=["cert"])
+    assert found.evidence
+    assert "cert" not in {hit.incident_id for hit in found.evidence}
+
+
 async def test_a_paraphrase_finds_its_incident(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
-    """The same fault in other words comes first, above the threshold; a batch answers as single queries do."""
+    """The same fault in other words comes first; a batch answers as single queries do."""
     async with open_index(plain, embedder) as index:
         assert await index.sync(shelf) == len(KNOWN)
         batch = await index.search([ask(text) for text in PARAPHRASES])
         single = [(await index.search([ask(text)]))[0] for text in PARAPHRASES]
-    assert {text: hits[0].incident_id for text, hits in zip(PARAPHRASES, batch, strict=True)} == PARAPHRASES
-    assert all(hits[0].score > plain.nearest_threshold and len(hits) == 5 for hits in batch)
+    assert {text: one.evidence[0].incident_id for text, one in zip(PARAPHRASES, batch, strict=True)} == PARAPHRASES
+    assert all(len(one.evidence) == 5 for one in batch)
     assert batch == single
 
 
-async def test_what_the_model_misplaces_is_below_the_threshold(
-    plain: Settings, embedder: Embedder, shelf: Shelf
-) -> None:
+async def test_what_the_model_misplaces_is_not_trusted(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
     """A paraphrase too far for the model brings no hit that the nearest-incident rule would trust."""
     async with open_index(plain, embedder) as index:
         await index.sync(shelf)
         answers = await index.search([ask(text) for text in TOO_FAR])
-    assert all(hit.score < plain.nearest_threshold for hits in answers for hit in hits)
+    calibration = load_calibration(None)
+    assert all(trust(found.signals, calibration).right < plain.min_confidence for found in answers)
 
 
 async def test_a_score_is_the_cosine_similarity(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
@@ -117,10 +131,14 @@ async def test_a_score_is_the_cosine_similarity(plain: Settings, embedder: Embed
     (vector,) = await embedder.embed(["no space left"])
     async with open_index(plain, embedder) as index:
         await index.sync(shelf)
-        (hits,) = await index.search([ask("no space left", "disk-full")], limit=1)
+        (found,) = await index.search([ask("no space left", "disk-full")], limit=1)
     (incident,) = await shelf.incidents(ids=["disk"])
     (document,) = await embedder.embed([f"{incident.title}. disk full. {incident.symptoms}"])
-    assert hits[0].score == pytest.approx(sum(a * b for a, b in zip(vector, document, strict=True)), abs=1e-3)
+    assert (
+        found.evidence[0].score
+        == found.signals.similarity
+        == pytest.approx(sum(a * b for a, b in zip(vector, document, strict=True)), abs=1e-3)
+    )
 
 
 async def test_an_equal_error_type_comes_first(plain: Settings, embedder: Embedder) -> None:
@@ -131,8 +149,9 @@ async def test_an_equal_error_type_comes_first(plain: Settings, embedder: Embedd
     async with open_index(plain, embedder) as index:
         await index.sync(shelf)
         for error_type, first in (("DiskFull", "disk_full"), ("queue-full", "queue_full")):
-            (hits,) = await index.search([ask("writes fail", error_type)])
-            assert hits[0].incident_id == first
+            (found,) = await index.search([ask("writes fail", error_type)])
+            assert found.evidence[0].incident_id == first
+            assert found.signals.exact == 1
 
 
 async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
@@ -147,7 +166,7 @@ async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shel
         del shelf.held["dns"]
         assert await index.sync(shelf) == 3
         assert shelf.read == 2
-        cert, clock, dns = await index.search([ask("certificate expired"), ask("clock drift"), ask("dns")], limit=50)
+        cert, clock, dns = await _evidence(index, ask("certificate expired"), ask("clock drift"), ask("dns"))
         assert (cert[0].incident_id, cert[0].action, cert[0].outcome) == ("cert", action, "resolved")
         assert clock[0].incident_id == "ntp"
         assert "dns" not in {hit.incident_id for hit in dns}
@@ -161,7 +180,7 @@ async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shel
 async def test_an_empty_index_finds_nothing(plain: Settings, embedder: Embedder) -> None:
     """Before anything is known, a search answers with an empty list."""
     async with open_index(plain, embedder) as index:
-        assert await index.search([ask("anything"), ask("")]) == [[], []]
+        assert await index.search([ask("anything"), ask("")]) == [Found([], Signals())] * 2
         assert await index.search([]) == []
 
 
@@ -227,7 +246,7 @@ async def test_a_damaged_slot_is_derived_anew(
     damage(plain.home / "qdrant" / "0" / "data")
     async with open_index(plain, embedder) as index:
         assert await index.sync(shelf) == len(KNOWN)
-        (hits,) = await index.search([ask("no space left on device")])
+        (hits,) = await _evidence(index, ask("no space left on device"))
     assert hits[0].incident_id == "disk"
 
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from pipeline import settings
 from pipeline.catalogue import Catalogue, load_catalogue
+from pipeline.confidence import Trust
 from pipeline.errors import EngineFailed, Misconfigured
 from pipeline.llm import Llm, open_llm
 from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
@@ -38,6 +39,7 @@ from tests.model_server import (
 
 LIMIT = 3.0
 PATIENCE = 30.0
+SURE = Trust(relevant=0.9, right=0.8)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +82,21 @@ async def opened() -> AsyncIterator[Callable[[ModelServer], Llm]]:
 async def test_a_good_answer_is_the_advice(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
     """Action and match are the model's, the target is the anomaly's, confidence is bounded by the similarity."""
     async with model_server(good) as server:
-        advice = await opened(server).advise(enriched, catalogue)
+        advice = await opened(server).advise(enriched, catalogue, SURE, 0.5)
     assert advice.action == Action("throttle_connections", "payments-db", {"limit_percent": 30})
     assert (advice.engine, advice.matched_incident, advice.confidence) == ("llm", "inc-1", 0.8)
     assert (advice.prompt_version, advice.usage.prompt_tokens) == ("decide-v1", 700)
+
+
+async def test_advice_that_is_trusted_too_little_asks_a_human(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """What the model would do is said; the confidence stays what it was."""
+    async with model_server(good) as server:
+        advice = await opened(server).advise(enriched, catalogue, Trust(0.6, 0.3), 0.5)
+    assert (advice.verdict, advice.action.name, advice.matched_incident) == ("escalate", "escalate_to_human", None)
+    assert advice.confidence == 0.3
+    assert "throttle_connections" in advice.rationale
 
 
 FAILURES: dict[str, tuple[Behaviour, str]] = {
@@ -121,7 +134,7 @@ async def test_a_failing_model_fails_in_time_and_says_how(
         model = opened(server, LIMIT if "no answer" in reason else PATIENCE)
         started = time.monotonic()
         with pytest.raises(EngineFailed, match=reason):
-            await model.advise(enriched, catalogue)
+            await model.advise(enriched, catalogue, SURE, 0.5)
         assert time.monotonic() - started < PATIENCE / 2
 
 
@@ -130,7 +143,7 @@ async def test_a_refused_connection_is_said(opened: Any, enriched: EnrichedAnoma
     async with model_server(good) as server:
         pass
     with pytest.raises(EngineFailed, match="refused or dropped"):
-        await opened(server).advise(enriched, catalogue)
+        await opened(server).advise(enriched, catalogue, SURE, 0.5)
 
 
 FORMS: dict[str, tuple[Behaviour, list[str | None]]] = {
@@ -150,9 +163,9 @@ async def test_a_server_is_asked_in_the_form_that_it_knows(
     behave, forms = FORMS[name]
     async with model_server(behave) as server:
         model = opened(server)
-        assert (await model.advise(enriched, catalogue)).engine == "llm"
+        assert (await model.advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
         assert [form_of(question) for question in server.asked] == forms
-        await model.advise(enriched, catalogue)
+        await model.advise(enriched, catalogue, SURE, 0.5)
         assert [form_of(question) for question in server.asked] == [*forms, forms[-1]]
 
 
@@ -161,22 +174,22 @@ async def test_a_400_that_no_form_mends_is_not_remembered(opened: Any, enriched:
     async with model_server(in_turn(*[with_status(400)] * 3, good)) as server:
         model = opened(server)
         with pytest.raises(EngineFailed, match="400"):
-            await model.advise(enriched, catalogue)
-        await model.advise(enriched, catalogue)
+            await model.advise(enriched, catalogue, SURE, 0.5)
+        await model.advise(enriched, catalogue, SURE, 0.5)
         assert form_of(server.asked[-1]) == "json_schema"
 
 
 async def test_a_429_that_says_when_is_waited_for_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
     """Where the wait fits into the deadline, the second call gives the advice."""
     async with model_server(in_turn(with_status(429, "1"), good)) as server:
-        assert (await opened(server).advise(enriched, catalogue)).engine == "llm"
+        assert (await opened(server).advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
         assert len(server.asked) == 2
 
 
 async def test_the_question_carries_no_key_and_no_heat(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
     """Temperature 0, two turns, the evidence in the second; the usage of an unknown model has no price."""
     async with model_server(good) as server:
-        advice = await opened(server).advise(enriched, catalogue)
+        advice = await opened(server).advise(enriched, catalogue, SURE, 0.5)
     (question,) = server.asked
     assert question["temperature"] == 0
     assert [turn["role"] for turn in question["messages"]] == ["system", "user"]
@@ -200,7 +213,7 @@ async def test_a_server_of_ones_own_is_asked_with_the_key_that_is_set(
         environ = KEYS[model] | {"LLM_MODEL": model, "LLM_API_BASE": server.url, "LLM_TIMEOUT": str(PATIENCE)}
         llm = open_llm(settings.read(environ))
         assert llm is not None
-        assert (await llm.advise(enriched, catalogue)).engine == "llm"
+        assert (await llm.advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
         await llm.close()
         assert all(environ.get("OPENAI_API_KEY", "") in key for key in server.keys)
 
@@ -220,7 +233,9 @@ async def test_waiting_for_a_free_slot_counts_towards_the_deadline(
     async with model_server(slow(60)) as server:
         model = opened(server, LIMIT, in_flight=1)
         started = time.monotonic()
-        results = await asyncio.gather(*(model.advise(enriched, catalogue) for _ in range(8)), return_exceptions=True)
+        results = await asyncio.gather(
+            *(model.advise(enriched, catalogue, SURE, 0.5) for _ in range(8)), return_exceptions=True
+        )
         assert time.monotonic() - started < 8 * LIMIT / 2
         assert all(isinstance(result, EngineFailed) for result in results)
 
@@ -229,7 +244,7 @@ async def test_a_wrong_answer_is_repaired_once(opened: Any, enriched: EnrichedAn
     """The second question says what was refused and does not repeat the answer."""
 
     async with model_server(in_turn(changed(action="rm_rf"), good)) as server:
-        advice = await opened(server).advise(enriched, catalogue)
+        advice = await opened(server).advise(enriched, catalogue, SURE, 0.5)
         assert advice.action.name == "throttle_connections"
         assert len(server.asked) == 2
         assert "not in the catalogue" in server.asked[1]["messages"][0]["content"]
@@ -241,5 +256,5 @@ async def test_sixty_four_calls_run_at_once(opened: Any, enriched: EnrichedAnoma
     async with model_server(slow(0.3)) as server:
         model = opened(server)
         started = time.monotonic()
-        await asyncio.gather(*(model.advise(enriched, catalogue) for _ in range(64)))
+        await asyncio.gather(*(model.advise(enriched, catalogue, SURE, 0.5) for _ in range(64)))
         assert time.monotonic() - started < 64 * 0.3 / 8

@@ -107,7 +107,7 @@ def test_a_skipped_record_makes_no_gap():
         (Filter(min_severity="critical"), False),
     ],
 )
-def test_filters(wanted: Filter, passes: bool):  # noqa: FBT001
+def test_filters(wanted: Filter, passes: bool):
     item = Feed("e").add(HERE, 0, "decision", event("d", service="pay", severity="error"))
     assert item is not None
     assert wanted.wants(item) is passes

@@ -1,6 +1,5 @@
 """The nearest-incident rule, as tables: what it takes, what it refuses and why, and how far it trusts itself."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalogue import ESCALATE, Catalogue, load_catalogue
-from pipeline.nearest import advise, confidence, symptom_of
-from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
+from pipeline.confidence import Trust
+from pipeline.nearest import Advice, advise, confidence_in, symptom_of
+from schemas import Action, Anomaly, Evidence
 
-THRESHOLD = 0.4
+LEAST = 0.5
+SURE = Trust(relevant=0.95, right=0.9)
 RESTART = Action("restart_service", "old-host")
 SCALE = Action("scale_out", "old-host", {"factor": 2})
 
@@ -26,16 +27,14 @@ def past(name: str, score: float, action: Action | None = RESTART, outcome: Any 
     return Evidence(name, f"title of {name}", score, action, outcome)
 
 
-def asked(*evidence: Evidence, service: str | None = "payments") -> EnrichedAnomaly:
-    return EnrichedAnomaly(
-        anomaly=Anomaly(error_type="timeout", service=service), anomaly_id="a", fingerprint="f", episode_id="e",
-        revision=1, evidence=list(evidence), received_at=datetime.now(UTC), timings={},
-    )  # fmt: skip
+def advised(
+    *evidence: Evidence, catalogue: Catalogue, sure: Trust = SURE, service: str | None = "payments"
+) -> Advice:  # fmt: skip
+    return advise(Anomaly(error_type="timeout", service=service), list(evidence), sure, catalogue, LEAST)
 
 
 TAKEN: dict[str, tuple[list[Evidence], str, str]] = {
     "the nearest": ([past("A", 0.9), past("B", 0.8, SCALE)], "A", "restart_service"),
-    "one at the threshold": ([past("A", THRESHOLD)], "A", "restart_service"),
     "one that mitigated": ([past("A", 0.9, outcome="mitigated")], "A", "restart_service"),
     "one whose outcome is not known": ([past("A", 0.9, outcome="unknown")], "A", "restart_service"),
     "the next, where the nearest failed": ([past("A", 0.9, outcome="failed"), past("B", 0.8, SCALE)], "B", "scale_out"),
@@ -57,15 +56,13 @@ TAKEN: dict[str, tuple[list[Evidence], str, str]] = {
 def test_the_rule_takes(name: str, catalogue: Catalogue):
     """The first near incident whose action may be repeated is the advice; the rationale cites it."""
     evidence, incident, action = TAKEN[name]
-    advice = advise(asked(*evidence), catalogue, THRESHOLD)
+    advice = advised(*evidence, catalogue=catalogue)
     assert (advice.verdict, advice.matched_incident, advice.action.name) == ("recommend", incident, action)
     assert incident in advice.rationale
-    assert 0 < advice.confidence <= 1
+    assert LEAST <= advice.confidence <= SURE.right
 
 
 REFUSED: dict[str, tuple[list[Evidence], str]] = {
-    "nothing is known": ([], "there is none"),
-    "nothing is near": ([past("A", 0.39)], "A (title of A), scores 0.39"),
     "the only one failed": ([past("A", 0.9, outcome="failed")], "restart_service failed then"),
     "the same failed nearer": ([past("A", 0.9, outcome="failed"), past("B", 0.8)], "restart_service failed then"),
     "no action is named": ([past("A", 0.9, None)], "names no action"),
@@ -77,13 +74,30 @@ REFUSED: dict[str, tuple[list[Evidence], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_rule_escalates_where(name: str, catalogue: Catalogue):
-    """A human is asked, told why and what was nearest; the confidence is low and the advice obeys the catalogue."""
+    """What is known shows nothing to repeat: a human is asked, and told why and what was nearest."""
     evidence, why = REFUSED[name]
-    advice = advise(asked(*evidence), catalogue, THRESHOLD)
+    advice = advised(*evidence, catalogue=catalogue)
     assert (advice.verdict, advice.matched_incident, advice.action.name) == ("escalate", None, ESCALATE)
     assert why in advice.rationale
-    assert 0 <= advice.confidence <= 0.5
     catalogue.check(advice.action)
+
+
+UNSURE: dict[str, tuple[list[Evidence], Trust, str]] = {
+    "nothing is known at all": ([], Trust(0.0, 0.0), "No past incident is known at all"),
+    "nothing like it is known": ([past("A", 0.3)], Trust(0.2, 0.1), "Nothing like this seems to be known (20%"),
+    "two fit equally": ([past("A", 0.8), past("B", 0.79)], Trust(0.9, 0.49), "not sure (49%). Nearest is A"),
+    "only a far one can be repeated": ([past("A", 0.9, None), past("B", 0.4)], SURE, "names no action"),
+}
+
+
+@pytest.mark.parametrize("name", UNSURE)
+def test_an_escalation_says_which_question_failed_and_what_was_nearest(name: str, catalogue: Catalogue):
+    """Whether nothing is relevant or only the first one not sure; the confidence is that of the nearest."""
+    evidence, sure, why = UNSURE[name]
+    advice = advised(*evidence, catalogue=catalogue, sure=sure)
+    assert (advice.verdict, advice.matched_incident, advice.confidence) == ("escalate", None, sure.right)
+    assert why in advice.rationale
+    assert all(f"similarity {item.score:.2f}" in advice.rationale for item in evidence[:1])
 
 
 @pytest.mark.parametrize(("service", "target"), [("payments", "payments"), (None, "old-host")])
@@ -91,42 +105,26 @@ def test_the_target_is_the_anomalys_service_or_else_the_incidents(
     service: str | None, target: str, catalogue: Catalogue
 ):
     """An action is aimed at what is broken now; only where that is not said, at what was broken then."""
-    assert advise(asked(past("A", 0.9), service=service), catalogue, THRESHOLD).action.target == target
+    assert advised(past("A", 0.9), service=service, catalogue=catalogue).action.target == target
 
 
-def test_a_failure_of_the_same_action_is_said_and_lowers_the_confidence(catalogue: Catalogue):
-    """What failed farther away is not hidden: it is cited, and it costs trust."""
-    worked = advise(asked(past("A", 0.9), past("B", 0.6)), catalogue, THRESHOLD)
-    failed = advise(asked(past("A", 0.9), past("B", 0.6, outcome="failed")), catalogue, THRESHOLD)
-    assert failed.confidence < worked.confidence
-    assert "failed in B" in failed.rationale
+def test_a_failure_of_the_same_action_is_said(catalogue: Catalogue):
+    """What failed farther away is not hidden: it is cited."""
+    advice = advised(past("A", 0.9), past("B", 0.6, outcome="failed"), catalogue=catalogue)
+    assert "failed in B" in advice.rationale
 
 
-scores = st.floats(0, 1)
+shares = st.floats(0, 1)
 
 
-@given(scores, scores, st.lists(st.tuples(scores, st.sampled_from([RESTART, SCALE, None]), st.booleans()), max_size=4))
-def test_confidence_is_a_share_and_rises_with_the_score(
-    one: float, other: float, others: list[tuple[float, Action | None, bool]]
-):
-    """Whatever else is near, the confidence lies within 0 and 1, and a more similar match is trusted no less."""
-    rest = [past("N", score, action, "failed" if failed else "resolved") for score, action, failed in others]
-    low, high = (confidence(s, RESTART.name, [past("M", s), *rest]) for s in sorted((one, other)))
-    assert 0 <= low <= high <= 1
-
-
-@pytest.mark.parametrize(
-    ("near", "expected"),
-    [
-        ([past("A", 0.8)], 0.8),
-        ([past("A", 0.8), past("B", 0.8)], 0.8),
-        ([past("A", 0.8), past("B", 0.8, SCALE)], 0.8 * (0.7 + 0.2 * 0.5)),
-        ([past("A", 0.8), past("B", 0.4, SCALE)], 0.8 * (0.7 + 0.2 * 2 / 3 + 0.1 * 0.5)),
-    ],
-)
-def test_confidence_follows_its_formula(near: list[Evidence], expected: float):
-    """Alone or in agreement a match is worth its similarity; dissent and a close rival cost up to three tenths."""
-    assert confidence(0.8, RESTART.name, near) == pytest.approx(expected, abs=1e-4)
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=5), shares)
+def test_a_farther_incident_is_never_trusted_more_than_the_nearest(scores: list[float], right: float):
+    """The nearest has the calibrated confidence; the others at most that, in the measure in which they are as near."""
+    evidence = [past(f"I{number}", score) for number, score in enumerate(scores)]
+    sure = Trust(right, right)
+    held = [confidence_in(place, evidence, sure) for place in range(len(evidence))]
+    assert held[0] == right
+    assert all(0 <= share <= right + 1e-4 for share in held)
 
 
 SYMPTOMS = {

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalogue import Catalogue, load_catalogue
+from pipeline.confidence import Trust
 from pipeline.errors import Rejected
 from pipeline.llm import PROMPT_VERSION, Answer, bounded, checked, parse, question, repair, schema_of
 from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
@@ -142,19 +143,20 @@ def test_the_schema_takes_the_good_answer_and_no_invented_one(catalogue: Catalog
             jsonschema.validate(GOOD | changes, schema)
 
 
+SURE = Trust(relevant=0.9, right=0.8)
 BOUNDS = [
-    ({"confidence": 0.1}, 0.1, 0.1),
-    ({"confidence": 1.0}, 0.6, 0.8),
-    ({"confidence": 1.0, "action": "restart_service", "parameters": {}, "matched_incident": "inc-1"}, 0.0, 0.6),
-    ({"confidence": 1.0, "verdict": "escalate", "action": "escalate_to_human", "parameters": {}}, 0.4, 0.4),
+    ({"confidence": 0.1}, 0.1),
+    ({"confidence": 1.0}, 0.8),
+    ({"confidence": 1.0, "matched_incident": "inc-2"}, 0.8 * 0.6 / 0.8),
+    ({"confidence": 1.0, "verdict": "escalate", "action": "escalate_to_human", "parameters": {}}, 0.8),
 ]
 
 
-@pytest.mark.parametrize(("changes", "low", "high"), BOUNDS)
+@pytest.mark.parametrize(("changes", "expected"), BOUNDS)
 def test_the_models_confidence_is_bounded_by_the_evidence(
-    changes: dict[str, Any], low: float, high: float, catalogue: Catalogue
+    changes: dict[str, Any], expected: float, catalogue: Catalogue
 ):
-    """A model may doubt more than the evidence does, never less; one that nothing backs is trusted less."""
+    """A model may doubt more than the evidence does, never less; a farther incident is trusted less."""
     answer = Answer(**(GOOD | changes))
     _, match = checked(answer, asked(), catalogue)
-    assert low <= bounded(answer, asked(), match, 0.4) <= high
+    assert bounded(answer, asked(), match, SURE) == pytest.approx(expected)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index import document_of, query_of, words
+from pipeline.words import document_of, essence_of, plain, query_of, words
 from schemas import Anomaly, Incident
 from schemas.anomaly import Metric
 
@@ -54,16 +54,31 @@ def test_labels_that_name_a_machine_are_left_out(label: str) -> None:
     assert "7f9c" not in query_of(Anomaly(error_type="oom", labels={label: "api-7f9c"})).text
 
 
-def test_an_incident_is_found_by_its_symptoms() -> None:
-    """Title, error type in words, symptoms and root cause are in the document; the mitigation is not."""
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("KubePodCrashLooping on node-7", "kube pod crash looping on node 7"),
+        ("see db.pool_wait, HTTP 503", "see db pool wait, HTTP 503"),
+        ("Pod {{ $labels.pod }} of <value>/<value> is $state", "Pod of / is"),
+        ("Disk is full", "Disk is full"),
+    ],
+)
+def test_free_text_keeps_its_words_and_parts_its_identifiers(text: str, expected: str) -> None:
+    """Names are parted as everywhere else; what a template left for a value says nothing."""
+    assert plain(text) == expected
+
+
+def test_an_incident_is_found_by_all_that_it_says() -> None:
+    """Its looks are title, error type and symptoms; its words are these and cause, diagnosis and mitigation."""
     incident = Incident(
         id="i", title="Pool empty", error_type="db_timeout", symptoms="waits", root_cause="leak", mitigation="restart"
     )
-    assert document_of(incident) == "Pool empty. db timeout. waits. leak"
+    assert essence_of(incident) == "Pool empty. db timeout. waits"
+    assert document_of(incident) == "Pool empty. db timeout. waits. leak. restart"
 
 
 @given(st.text(max_size=5000), st.dictionaries(st.text(max_size=20), st.text(max_size=900), max_size=5))
 def test_texts_are_bounded(text: str, labels: dict[str, str]) -> None:
     """However much a producer writes, the model reads at most 2,000 characters."""
     assert len(query_of(Anomaly(error_type="x", message=text, labels=labels)).text) <= 2000
-    assert len(document_of(Incident(id="i", title="t", symptoms=text))) <= 2000
+    assert len(essence_of(Incident(id="i", title="t", symptoms=text))) <= 2000

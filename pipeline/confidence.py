@@ -1,0 +1,74 @@
+"""Signals to probabilities: two logistic models, fitted by `pulseguard calibrate`, their weights in a small file.
+
+Two questions are kept apart. *Is there anything relevant* among the past incidents, and *is the first one right*: an
+anomaly may be of a well-known kind (the first says yes) while several incidents fit it equally (the second, no).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from pipeline.errors import Misconfigured
+from schemas import Signals
+
+FEATURES = Signals.__struct_fields__
+
+
+class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """p = 1 / (1 + exp(-(intercept + Σ weight · feature))): D. R. Cox, 1958."""
+
+    intercept: float
+    weights: dict[str, float]
+
+    def probability(self, features: Mapping[str, float]) -> float:
+        """Between 0 and 1, never quite either."""
+        score = self.intercept + sum(weight * features[name] for name, weight in self.weights.items())
+        return 1 / (1 + math.exp(-min(max(score, -30.0), 30.0)))
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Both models, and what they were fitted on, in words."""
+
+    fitted_on: str
+    relevant: Logistic
+    right: Logistic
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """``relevant``: the probability that any past incident is about this. ``right``: that the first one is."""
+
+    relevant: float
+    right: float
+
+
+def trust(signals: Signals, calibration: Calibration) -> Trust:
+    """Both probabilities; 0 where nothing was found."""
+    if not any(msgspec.structs.astuple(signals)):
+        return Trust(0.0, 0.0)
+    features = msgspec.structs.asdict(signals)
+    right = calibration.right.probability(features)
+    # The first can only be right where something is: two fits need not know that.
+    return Trust(round(max(calibration.relevant.probability(features), right), 4), round(right, 4))
+
+
+def load_calibration(path: str | None) -> Calibration:
+    """The file's calibration, or the one that comes with the program. Raises `Misconfigured`."""
+    try:
+        if path is not None:
+            raw = Path(path).read_bytes()
+        else:
+            raw = resources.files("pipeline").joinpath("calibration.json").read_bytes()
+        calibration = msgspec.json.decode(raw, type=Calibration)
+    except OSError as exc:
+        raise Misconfigured("CALIBRATION_FILE", f"{path} cannot be read: {exc.strerror}") from exc
+    except msgspec.MsgspecError as exc:
+        raise Misconfigured("CALIBRATION_FILE", f"{path}: {exc}") from exc
+    unknown = {*calibration.relevant.weights, *calibration.right.weights} - set(FEATURES)
+    if unknown:
+        raise Misconfigured("CALIBRATION_FILE", f"{path}: no signal is called {', '.join(sorted(unknown))}")
+    return calibration

@@ -1,0 +1,261 @@
+"""How good retrieval and advice are, measured on a dataset: `pulseguard eval`.
+
+The very query, search, confidence and rule of the pipeline, on a Qdrant of its own; no broker, no PostgreSQL.
+A dataset is a folder of ``queries.jsonl`` and ``incidents.jsonl`` (or a folder ``incidents`` of all that `load` reads):
+README.md, "Measure it on your own".
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipeline.catalogue import ESCALATE, Catalogue
+from pipeline.confidence import Calibration, Trust, trust
+from pipeline.errors import Rejected
+from pipeline.index import Found, Index
+from pipeline.knowledge import read_incidents
+from pipeline.nearest import advise
+from pipeline.words import query_of
+from schemas import Anomaly, Incident, Metric, Signals
+
+HIGHEST = 10
+T = TypeVar("T")
+_FIELDS = frozenset(Incident.__struct_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One query. ``relevant`` is empty where the right answer is to ask a human; ``action`` None where nobody says.
+
+    ``hidden`` incidents are taken away first.
+    """
+
+    id: str
+    variant: str
+    anomaly: Anomaly
+    relevant: frozenset[str]
+    action: str | None
+    hidden: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one case. ``rank`` is that of the first relevant incident, from 1; None where none was found.
+
+    ``asks`` says that the first one is not sure enough to act on; ``action`` is the rule's advice.
+    """
+
+    case: Case
+    rank: int | None
+    relevant_found: Sequence[int]
+    signals: Signals
+    trust: Trust
+    asks: bool
+    action: str
+    seconds: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the first incident is a relevant one."""
+        return self.rank == 1
+
+
+def read_dataset(folder: Path) -> tuple[list[Incident], list[Case]]:
+    """The incidents and cases of a folder. Raises `Rejected` naming file and line."""
+    if (folder / "incidents").is_dir():
+        incidents = read_incidents(folder / "incidents")
+    else:
+        incidents = [_converted(row, where) for row, where in _rows(folder / "incidents.jsonl")]
+    return incidents, read_cases(folder / "queries.jsonl")
+
+
+def read_cases(path: Path) -> list[Case]:
+    """The cases of a file. Raises `Rejected` naming file and line."""
+    return [_case(row, where) for row, where in _rows(path)]
+
+
+def headline(cases: Sequence[Case]) -> list[Case]:
+    """Those to report: a case that is there with and without the alert's name counts once, without."""
+    variants = {case.variant for case in cases}
+    return [case for case in cases if not (case.variant == "named" and "described" in variants)]
+
+
+class Shelf:
+    """Incidents that are in no database, for the index to derive from."""
+
+    def __init__(self, incidents: Sequence[Incident]) -> None:
+        self._held = {incident.id: incident for incident in incidents}
+
+    async def incidents(self, *, ids: Sequence[str] | None = None, limit: int | None = None) -> list[Incident]:
+        """Those of ``ids``, or the first ``limit``."""
+        return [self._held[name] for name in (self._held if ids is None else ids)][:limit]
+
+    async def incident_versions(self) -> dict[str, int]:
+        """Every one is new."""
+        return dict.fromkeys(self._held, 1)
+
+    async def incident_state(self) -> tuple[int, int]:
+        """It never changes."""
+        return len(self._held), len(self._held)
+
+
+async def run(
+    index: Index, cases: Sequence[Case], catalogue: Catalogue, calibration: Calibration, least: float = 0.5
+) -> list[Outcome]:
+    """Search and decide each case by itself, as one anomaly after another."""
+    outcomes = []
+    for case in cases:
+        started = perf_counter()
+        (found,) = await index.search([query_of(case.anomaly)], HIGHEST, case.hidden)
+        sure = trust(found.signals, calibration)
+        advice = advise(case.anomaly, found.evidence, sure, catalogue, least)
+        outcomes.append(_outcome(case, found, sure, least, advice.action.name, perf_counter() - started))
+    return outcomes
+
+
+def figures(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
+    """Every figure of a set of outcomes; None where it holds nothing to measure it by."""
+    known = [outcome for outcome in outcomes if outcome.case.relevant]
+    acted = [outcome for outcome in outcomes if outcome.case.action]
+    asked = [outcome for outcome in outcomes if outcome.asks]
+    sure, right = [o.trust.right for o in outcomes], [o.right for o in outcomes]
+    seconds = sorted(outcome.seconds for outcome in outcomes)
+    return {
+        "cases": len(outcomes),
+        "with_relevant": len(known),
+        "recall_at_1": _mean([outcome.rank is not None and outcome.rank <= 1 for outcome in known]),
+        "recall_at_3": _mean([outcome.rank is not None and outcome.rank <= 3 for outcome in known]),  # noqa: PLR2004
+        "recall_at_5": _mean([outcome.rank is not None and outcome.rank <= 5 for outcome in known]),  # noqa: PLR2004
+        "mrr": _mean([1 / outcome.rank if outcome.rank else 0.0 for outcome in known]),
+        "ndcg": _mean([_ndcg(outcome) for outcome in known]),
+        "action_accuracy": _mean([outcome.action == outcome.case.action for outcome in acted]),
+        "escalation_precision": _mean([not outcome.right for outcome in asked]),
+        "escalation_recall": _mean([o.asks for o in outcomes if not o.right]),
+        "ece": calibration_error(sure, right),
+        "brier": _mean([(p - y) ** 2 for p, y in zip(sure, right, strict=True)]),
+        "auroc_right": auroc([o.trust.right for o in known], [o.right for o in known]),
+        "auroc_match": auroc([o.trust.relevant for o in outcomes], [bool(o.case.relevant) for o in outcomes]),
+        "cost_usd": 0.0,
+        "latency_ms_p50": seconds[len(seconds) // 2] * 1000 if seconds else None,
+    }
+
+
+def bins(sure: Sequence[float], right: Sequence[bool], count: int = 10) -> Iterator[tuple[float, float, int]]:
+    """Mean confidence, share right and size of each bin of equal width that holds anything."""
+    for number in range(count):
+        low, high = number / count, (number + 1) / count
+        held = [i for i, p in enumerate(sure) if low <= p < high or (p == high == 1)]
+        if held:
+            yield sum(sure[i] for i in held) / len(held), sum(right[i] for i in held) / len(held), len(held)
+
+
+def calibration_error(sure: Sequence[float], right: Sequence[bool]) -> float | None:
+    """Expected calibration error over ten bins of equal width: Guo et al., ICML 2017, equation 3."""
+    if not sure:
+        return None
+    return sum(size * abs(said - was) for said, was, size in bins(sure, right)) / len(sure)
+
+
+def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
+    """The probability that a positive scores above a negative, ties half: Hanley and McNeil, 1982."""
+    positives = [score for score, label in zip(scores, labels, strict=True) if label]
+    negatives = [score for score, label in zip(scores, labels, strict=True) if not label]
+    if not positives or not negatives:
+        return None
+    wins = sum((p > n) + (p == n) / 2 for p in positives for n in negatives)
+    return wins / (len(positives) * len(negatives))
+
+
+def risk_coverage(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
+    """For each number of cases answered, the most confident first: the share answered, and the share wrong of it."""
+    ordered = sorted(outcomes, key=lambda outcome: -outcome.trust.right)
+    wrong, curve = 0, []
+    for number, outcome in enumerate(ordered, 1):
+        wrong += not outcome.right
+        curve.append((number / len(ordered), wrong / number))
+    return curve
+
+
+def interval(
+    ours: Sequence[Outcome], theirs: Sequence[Outcome], figure: str, *, rounds: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of ``figure``'s gain of ``theirs`` over ``ours``, by paired bootstrap (Efron, 1979)."""
+    chance = random.Random(seed)  # noqa: S311 - resampling, no secret
+    gains = []
+    for _ in range(rounds):
+        drawn = [chance.randrange(len(ours)) for _ in ours]
+        before, after = (figures([side[i] for i in drawn])[figure] for side in (ours, theirs))
+        if before is not None and after is not None:
+            gains.append(after - before)
+    gains.sort()
+    return (gains[int(0.025 * len(gains))], gains[int(0.975 * len(gains))]) if gains else (math.nan, math.nan)
+
+
+def _outcome(case: Case, found: Found, sure: Trust, least: float, action: str, seconds: float) -> Outcome:
+    hits = [number for number, item in enumerate(found.evidence, 1) if item.incident_id in case.relevant]
+    return Outcome(case, hits[0] if hits else None, hits, found.signals, sure, sure.right < least, action, seconds)
+
+
+def _ndcg(outcome: Outcome) -> float:
+    gained = sum(1 / math.log2(1 + rank) for rank in outcome.relevant_found)
+    best = sum(1 / math.log2(1 + rank) for rank in range(1, min(len(outcome.case.relevant), HIGHEST) + 1))
+    return gained / best
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as exc:
+        raise Rejected(f"{path}: {exc.strerror}") from exc
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            where = f"{path}: line {number}"
+            try:
+                yield msgspec.json.decode(line, type=dict[str, Any]), where
+            except msgspec.MsgspecError as exc:
+                raise Rejected(f"{where}: {exc}") from exc
+
+
+def _converted(row: Mapping[str, Any], where: str) -> Incident:
+    """An incident from a row that may hold more, and nulls where it knows nothing."""
+    fields = {name: value for name, value in row.items() if name in _FIELDS and value is not None and name != "source"}
+    return _typed(lambda: msgspec.convert(fields, Incident, strict=False), where)
+
+
+def _case(row: Mapping[str, Any], where: str) -> Case:
+    def build() -> Case:
+        metrics = " ".join(row.get("metrics") or ())
+        anomaly = msgspec.convert(
+            {
+                "error_type": row.get("alertname") or row.get("error_type") or "alert",
+                "message": row.get("description") or None,
+                "labels": row.get("labels") or {},
+                "service": row.get("service"),
+                "spike_percentage": row.get("spike_percentage"),
+            },
+            Anomaly,
+        )
+        if metrics:
+            anomaly = msgspec.structs.replace(anomaly, metric=Metric(name=metrics))
+        relevant = frozenset(row.get("relevant") or ())
+        action = row.get("action") or (None if relevant else ESCALATE)
+        return Case(str(row["id"]), str(row.get("variant", "")), anomaly, relevant, action)
+
+    return _typed(build, where)
+
+
+def _typed(build: Callable[[], T], where: str) -> T:
+    try:
+        return build()
+    except (msgspec.ValidationError, KeyError, TypeError) as exc:
+        raise Rejected(f"{where}: {exc}") from exc

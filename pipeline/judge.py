@@ -1,0 +1,77 @@
+"""The commands `eval` and `calibrate`: open the parts, measure or fit, and print tables."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import calibrate as fitting
+from pipeline import evaluate, measure, report
+from pipeline.confidence import load_calibration
+from pipeline.evaluate import Outcome
+from pipeline.migrations import migrate
+from pipeline.settings import Settings, required_database
+from pipeline.stages.record import open_record
+
+COMPARED = ("ece", "brier", "auroc_right", "auroc_match", "escalation_precision", "escalation_recall")
+_ROUNDS = 300
+
+
+async def evaluate_dataset(
+    settings: Settings, dataset: Path, against: str | None, html: Path | None, out: Console, *, as_json: bool
+) -> None:  # fmt: skip
+    """Measure, print, and write what was asked for. Raises `Rejected` for a dataset that cannot be read."""
+    incidents, cases = evaluate.read_dataset(dataset)
+    outcomes = await measure.outcomes(settings, incidents, cases)
+    told = {case.id for case in evaluate.headline(cases)}
+    chosen = [outcome for outcome in outcomes if outcome.case.id in told]
+    figures = evaluate.figures(chosen)
+    variants = dict.fromkeys(outcome.case.variant for outcome in outcomes if outcome.case.variant)
+    by_variant = {name: evaluate.figures([o for o in outcomes if o.case.variant == name]) for name in variants}
+    table = Table("figure", "all", *variants, "meaning", title=f"{dataset}: {len(incidents)} incidents")
+    for name, meaning in report.MEANING.items():
+        table.add_row(name, *(report.shown(column[name]) for column in (figures, *by_variant.values())), meaning)
+    out.print(table)
+    if against is not None:
+        out.print(_comparison(chosen, measure.judged(chosen, against, settings.min_confidence)))
+    if html is not None:
+        html.write_text(report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen), encoding="utf-8")
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(figures | {"by_variant": by_variant}).decode() + "\n")
+
+
+async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, out: Console) -> None:
+    """Fit, compare on held-out folds, write. Raises `Rejected` where there is too little to fit on."""
+    if datasets:
+        said, samples = ", ".join(map(str, datasets)), await measure.samples(settings, datasets)
+    else:
+        said, samples = "feedback", await _feedback(settings)
+    calibration = fitting.fit(samples, said)
+    compared = fitting.compare(samples, load_calibration(settings.calibration_file))
+    table = Table("on held-out folds", "in force", "new", title=f"{len(samples)} samples of {said}")
+    for name in ("brier", "ece", "auroc"):
+        pair = (getattr(compared, f"{name}_now"), getattr(compared, f"{name}_new"))
+        table.add_row(name, *map(report.shown, pair))
+    out.print(table)
+    write.write_bytes(msgspec.json.format(msgspec.json.encode(calibration), indent=2) + b"\n")
+    verdict = "better" if compared.better else "not better: keep what is in force"
+    out.print(f"written to {write}; the new one is {verdict}. CALIBRATION_FILE={write} puts it in force.")
+
+
+async def _feedback(settings: Settings) -> list[fitting.Sample]:
+    url = str(required_database(settings).database_url)
+    await migrate(url)
+    async with open_record(url) as record:
+        return fitting.samples_of_feedback(await record.judged_decisions())
+
+
+def _comparison(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Table:
+    table = Table("figure", "in force", "the other", "95 % interval of the difference")
+    before, after = evaluate.figures(ours), evaluate.figures(theirs)
+    for name in COMPARED:
+        low, high = evaluate.interval(ours, theirs, name, rounds=_ROUNDS)
+        table.add_row(name, report.shown(before[name]), report.shown(after[name]), f"{low:+.3f} … {high:+.3f}")
+    return table

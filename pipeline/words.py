@@ -1,0 +1,57 @@
+"""Which words an anomaly is looked up by, and by which an incident is found. Pure, and judged by `pulseguard eval`."""
+
+import re
+from dataclasses import dataclass
+
+from schemas import Anomaly, Incident
+
+_MAX_TEXT = 2000
+_VOLATILE = re.compile(
+    r"^(instance|pod|host|hostname|node|ip|container|container_id|uid|id|endpoint|severity|priority|prometheus)$"
+)
+_BREAKS = re.compile(r"[_\-./:]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[_\-./:]+[A-Za-z0-9]+)+|[a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*")
+_PLACEHOLDER = re.compile(r"\{\{.*?\}\}|<\w+>|\$\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to look for. ``error_type`` and ``service`` lift incidents that say exactly the same."""
+
+    text: str
+    service: str | None = None
+    error_type: str | None = None
+
+
+def words(name: str) -> str:
+    """``database_timeout``, ``KubePodCrashLooping`` and ``disk-full`` as words."""
+    return " ".join(_BREAKS.sub(" ", name).split()).lower()
+
+
+def plain(text: str) -> str:
+    """``text`` with its identifiers as words and without what alert templates leave for a value."""
+    return _IDENTIFIER.sub(lambda found: words(found.group()), " ".join(_PLACEHOLDER.sub(" ", text).split()))
+
+
+def query_of(anomaly: Anomaly) -> Query:
+    """The words of an anomaly that tell what it is, most telling first.
+
+    Not the service's name: `search-index` has a full disk like any other. An equal service lifts by its field.
+    """
+    metric = anomaly.metric.name if anomaly.metric and anomaly.metric.name else ""
+    labels = " ".join(words(value) for name, value in anomaly.labels.items() if not _VOLATILE.match(name))
+    spike = "" if anomaly.spike_percentage is None else f"{anomaly.spike_percentage:g} % above normal"
+    parts = [words(anomaly.error_type), spike, plain((anomaly.message or "")[:_MAX_TEXT]), words(metric), labels]
+    return Query(". ".join(part for part in parts if part)[:_MAX_TEXT], anomaly.service, anomaly.error_type)
+
+
+def essence_of(incident: Incident) -> str:
+    """What an incident looks like from outside: its dense vector is made of this."""
+    parts = [plain(incident.title), words(incident.error_type or ""), plain(incident.symptoms[:_MAX_TEXT])]
+    return ". ".join(part for part in dict.fromkeys(parts) if part)[:_MAX_TEXT]
+
+
+def document_of(incident: Incident) -> str:
+    """All that an incident says: its sparse vector is made of this."""
+    parts = [incident.root_cause, incident.diagnosis, incident.mitigation]
+    return ". ".join([essence_of(incident), *(plain(part[:_MAX_TEXT]) for part in parts if part)])

@@ -1,0 +1,208 @@
+"""Probabilities from signals, and the figures that say how good they are."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.calibrate import LEAST, Sample, compare, fit, samples_of_feedback
+from pipeline.confidence import FEATURES, Calibration, Logistic, Trust, load_calibration, trust
+from pipeline.errors import Misconfigured, Rejected
+from pipeline.evaluate import (
+    Case,
+    Outcome,
+    auroc,
+    bins,
+    calibration_error,
+    figures,
+    headline,
+    interval,
+    read_dataset,
+    risk_coverage,
+)  # fmt: skip
+from pipeline.report import MEANING, page
+from schemas import Anomaly, Signals
+from tests.unit.test_blocks import decision
+
+shares = st.floats(0, 1)
+
+
+@given(shares, shares, shares, st.booleans(), st.booleans())
+def test_both_probabilities_are_shares_and_relevance_is_never_the_smaller(
+    similarity: float, margin: float, coverage: float, exact: bool, agreement: bool
+):
+    """Where the first incident is right, something is relevant."""
+    signals = Signals(similarity=similarity, margin=margin, coverage=coverage, exact=exact, agreement=agreement)
+    sure = trust(signals, load_calibration(None))
+    assert 0 <= sure.right <= sure.relevant <= 1
+
+
+@pytest.mark.parametrize("name", ["similarity", "margin", "coverage", "exact"])
+def test_a_better_match_is_trusted_more(name: str):
+    """Each signal that speaks for the first incident raises the probability that it is right."""
+    low = Signals(similarity=0.4, margin=0.1, coverage=0.4)
+    high = Signals(**{field: getattr(low, field) for field in FEATURES} | {name: 0.9})
+    calibration = load_calibration(None)
+    assert trust(low, calibration).right < trust(high, calibration).right
+
+
+def test_nothing_found_is_nothing_trusted():
+    assert trust(Signals(), load_calibration(None)) == Trust(0.0, 0.0)
+
+
+def test_a_logistic_model_follows_its_formula():
+    model = Logistic(intercept=-1.0, weights={"similarity": 2.0})
+    assert model.probability({"similarity": 0.7}) == pytest.approx(1 / (1 + math.exp(-0.4)))
+
+
+LUCKY = (
+    '{"fitted_on": "", "relevant": {"intercept": 0, "weights": {"luck": 1}}, "right": {"intercept": 0, "weights": {}}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "CALIBRATION_FILE"),
+        ('{"fitted_on": "x"}', "relevant"),
+        (LUCKY, "no signal is called luck"),
+    ],
+)
+def test_a_broken_calibration_is_refused_at_start(tmp_path: Path, text: str, reason: str):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(Misconfigured, match=reason):
+        load_calibration(str(tmp_path / "c.json"))
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        load_calibration(str(tmp_path / "none.json"))
+
+
+def drawn(count: int, seed: int = 1) -> list[Sample]:
+    """Samples whose first incident is right with the probability that their similarity says."""
+    chance = random.Random(seed)
+    samples = []
+    for number in range(count):
+        similarity = chance.random()
+        right = chance.random() < similarity
+        samples.append(Sample(f"g{number}", Signals(similarity=similarity), right or chance.random() < 0.3, right))
+    return samples
+
+
+def test_a_fit_finds_the_probability_that_the_samples_were_drawn_with():
+    """Fitted on 2,000 draws, the confidence says 0.1, 0.5 and 0.9 where these were the odds, within 0.08."""
+    calibration = fit(drawn(2000), "a draw")
+    for odds in (0.1, 0.5, 0.9):
+        assert trust(Signals(similarity=odds), calibration).right == pytest.approx(odds, abs=0.08)
+
+
+def test_a_comparison_says_which_confidence_is_better_on_what_it_has_not_seen():
+    """Against one that always says half, the fit is better; against itself on new draws, hardly."""
+    half = Calibration("always half", Logistic(0.0, {}), Logistic(0.0, {}))
+    compared = compare(drawn(1000), half)
+    assert compared.better
+    assert compared.ece_new < 0.06
+    assert compared.brier_now == pytest.approx(0.25)
+
+
+def test_too_little_is_not_fitted_on():
+    with pytest.raises(Rejected, match="too few"):
+        fit(drawn(LEAST - 1), "x")
+    with pytest.raises(Rejected, match="nothing to tell apart"):
+        fit([Sample(str(n), Signals(similarity=n / 100), relevant=True, right=True) for n in range(100)], "x")
+
+
+def test_feedback_becomes_samples():
+    """The newest verdict counts; accepted but not working is no success; escalations tell nothing."""
+    first, second, asked = (
+        msgspec.structs.replace(decision("x"), id=f"dec_{number}", verdict=verdict)
+        for number, verdict in enumerate(("recommend", "recommend", "escalate"))
+    )
+    judged = [(first, "reject", None), (first, "accept", None), (second, "accept", False), (asked, "accept", True)]
+    assert [sample.right for sample in samples_of_feedback(judged)] == [True, False]
+
+
+def outcome(right: bool, sure: float, *, relevant: bool = True, variant: str = "", rank: int = 3) -> Outcome:
+    case = Case("q", variant, Anomaly(error_type="x"), frozenset({"i"} if relevant else ()), None)
+    place = (1 if right else rank) if relevant else None
+    return Outcome(case, place, [place] if place else [], Signals(), Trust(sure, sure), sure < 0.5, "a", 0.01)
+
+
+def test_figures_of_a_small_set_are_those_worked_out_by_hand():
+    """Two right, one third, one with nothing relevant."""
+    found = figures([outcome(True, 0.9), outcome(True, 0.7), outcome(False, 0.4), outcome(False, 0.2, relevant=False)])
+    assert found["recall_at_1"] == pytest.approx(2 / 3)
+    assert found["recall_at_3"] == 1
+    assert found["mrr"] == pytest.approx((1 + 1 + 1 / 3) / 3)
+    assert found["ndcg"] == pytest.approx((1 + 1 + 1 / 2) / 3)
+    assert found["brier"] == pytest.approx((0.1**2 + 0.3**2 + 0.4**2 + 0.2**2) / 4)
+    assert found["ece"] == pytest.approx((0.1 + 0.3 + 0.4 + 0.2) / 4)
+    assert (found["auroc_right"], found["auroc_match"]) == (1, 1)
+    assert (found["escalation_precision"], found["escalation_recall"]) == (1, 1)
+    assert found["action_accuracy"] is None
+    assert set(found) == set(MEANING)
+
+
+def test_an_empty_set_has_no_figures():
+    assert {name for name, value in figures([]).items() if value is not None} == {"cases", "with_relevant", "cost_usd"}
+
+
+@given(st.lists(st.tuples(shares, st.booleans()), min_size=1, max_size=60))
+def test_bins_hold_every_case_once(pairs: list[tuple[float, bool]]):
+    """Whatever is said, no case is lost or counted twice, and the error is a share."""
+    sure, right = [p for p, _ in pairs], [y for _, y in pairs]
+    assert sum(size for _, _, size in bins(sure, right)) == len(pairs)
+    assert 0 <= (calibration_error(sure, right) or 0) <= 1
+
+
+def test_auroc_counts_ties_half():
+    assert auroc([0.2, 0.5, 0.5, 0.9], [False, False, True, True]) == pytest.approx(3.5 / 4)
+    assert auroc([0.2], [True]) is None
+
+
+def test_the_most_confident_are_answered_first():
+    """Risk at each coverage, from the surest on."""
+    curve = risk_coverage([outcome(False, 0.3), outcome(True, 0.9)])
+    assert curve == [(0.5, 0.0), (1.0, 0.5)]
+
+
+def test_the_interval_of_no_difference_holds_zero_and_that_of_a_large_one_does_not():
+    bad, good = ([outcome(n % 2 == 0, p) for n in range(60)] for p in (0.95, 0.5))
+    low, high = interval(bad, bad, "brier", rounds=100)
+    assert low == high == 0
+    low, high = interval(bad, good, "brier", rounds=100)
+    assert high < 0
+
+
+def test_a_dataset_is_read_leniently_and_refused_by_line(tmp_path: Path):
+    """Nulls and unknown fields are no fault; what cannot be read is named."""
+    row = {"id": "i", "title": "t", "symptoms": "s", "root_cause": None, "kind": "runbook", "source": {"repo": "x"}}
+    query = {"id": "q", "variant": "named", "alertname": "A", "description": "d", "metrics": ["m"], "relevant": ["i"]}
+    (tmp_path / "incidents.jsonl").write_text(json.dumps(row) + "\n\n")
+    other = query | {"id": "r", "variant": "described", "alertname": None}
+    none = query | {"id": "s", "variant": "no_match", "relevant": []}
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(q) + "\n" for q in (query, other, none)))
+    incidents, cases = read_dataset(tmp_path)
+    assert (incidents[0].id, incidents[0].root_cause) == ("i", "")
+    assert [case.id for case in headline(cases)] == ["r", "s"]
+    assert cases[2].action == "escalate_to_human"
+    for text, reason in (("{\n", "line 1"), ('{"id": "i"}\n', "line 1"), ("", None)):
+        (tmp_path / "incidents.jsonl").write_text(text)
+        if reason:
+            with pytest.raises(Rejected, match=reason):
+                read_dataset(tmp_path)
+    with pytest.raises(Rejected, match=r"queries\.jsonl|incidents\.jsonl"):
+        read_dataset(tmp_path / "none")
+
+
+def test_the_report_is_one_page_without_anything_from_elsewhere():
+    """Hostile names are text; two charts; no address but the language of SVG."""
+    outcomes = [outcome(True, 0.9, variant="<b>"), outcome(False, 0.2)]
+    text = page("<script>", figures(outcomes), {"<b>": figures(outcomes[:1])}, outcomes)
+    assert text.count("<svg") == 2
+    assert "<script>" not in text
+    assert "<b>" not in text
+    assert "http" not in text
