@@ -25,6 +25,7 @@ from pipeline.knowledge import read_incidents
 from pipeline.llm import open_llm
 from pipeline.migrations import migrate
 from pipeline.settings import ROLES, Settings
+from pipeline.sinks import slack
 from pipeline.sinks.relay import serve_relay
 from pipeline.sinks.slack import run_slack
 from pipeline.stages.record import Record, open_record
@@ -57,8 +58,9 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         assert settings.database_url is not None  # noqa: S101 - `settings.required` or `embedded` saw to it
         await migrate(settings.database_url)
         record = await stack.enter_async_context(open_record(settings.database_url))
-        await kafka.create_topics(settings)
         settings = replace(settings, kafka_is_embedded=await kafka.is_tansu(settings))
+        await kafka.create_topics(settings)
+        await _check_rights(settings, roles)
         sender = kafka.Sender(settings)
         stack.push_async_callback(sender.close)
         catalogue = load_catalogue(settings.actions_file)
@@ -136,6 +138,20 @@ class _Tasks:
         task = asyncio.create_task(role, name=name)
         task.add_done_callback(lambda _: self._stop.set())
         self._tasks.append(task)
+
+
+async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
+    """Refuse to start without the rights that the roles need: later it would look like an outage."""
+    anomalies, enriched, decisions = settings.topic_anomalies, settings.topic_enriched, settings.topic_decisions
+    incidents, feedback, dlq = settings.topic_incidents, settings.topic_feedback, settings.topic_dlq
+    needs: dict[str, tuple[list[str], list[str], list[str]]] = {
+        "worker": ([anomalies, enriched, incidents, feedback], [enriched, decisions, dlq], [worker.GROUP]),
+        "relay": ([decisions, enriched], [], []),
+        "slack": ([decisions], [dlq], [slack.GROUP]),
+        "gateway": ([], [anomalies, incidents, feedback], []),
+    }
+    for role in roles:
+        await kafka.check_rights(settings, *needs[role])
 
 
 async def _seed(record: Record) -> None:

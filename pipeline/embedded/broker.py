@@ -54,11 +54,13 @@ async def start(port: int) -> "subprocess.Popen[bytes]":
         env={"RUST_LOG": "warn", "PATH": os.defpath},
         preexec_fn=dies_with_parent(),  # noqa: PLW1509
     )  # fmt: skip
+    listening = False
     try:
         await _listening(process, own_port)
-    except BaseException:
-        await stop(process)
-        raise
+        listening = True
+    finally:
+        if not listening:
+            await stop(process)
     return process
 
 
