@@ -26,6 +26,7 @@ from pipeline.knowledge import read_incidents
 from pipeline.llm import open_llm
 from pipeline.migrations import migrate
 from pipeline.settings import ROLES, Settings
+from pipeline.sinks import slack
 from pipeline.sinks.relay import serve_relay
 from pipeline.sinks.slack import run_slack
 from pipeline.stages.record import Record, open_record
@@ -58,8 +59,9 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         assert settings.database_url is not None  # noqa: S101 - `settings.required` or `embedded` saw to it
         await migrate(settings.database_url)
         record = await stack.enter_async_context(open_record(settings.database_url))
-        await kafka.create_topics(settings)
         settings = replace(settings, kafka_is_embedded=await kafka.is_tansu(settings))
+        await kafka.create_topics(settings)
+        await _check_rights(settings, roles)
         if settings.metrics_port and "gateway" not in roles:
             stack.enter_context(metrics.served(settings.host, settings.metrics_port))
         sender = kafka.Sender(settings)
@@ -68,18 +70,15 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         calibration = load_calibration(settings.calibration_file)
         if seed:
             await _seed(record)
-        log.debug("parts_open")
         tasks = await stack.enter_async_context(_Tasks(stop))
         worker_ready = asyncio.Event()
         if {"worker", "gateway"} & set(roles):
             embedder = await asyncio.to_thread(open_embedder, settings)
             index = await stack.enter_async_context(open_index(settings, embedder))
             await index.sync(record)
-            log.debug("index_level")
             tasks.start(_keep_level(index, record), "sync")
         if "relay" in roles:
             await stack.enter_async_context(serve_relay(settings))
-        log.debug("relay_up")
         if "slack" in roles:
             tasks.start(run_slack(settings, record, sender), "slack")
         if "worker" in roles:
@@ -88,7 +87,6 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                 stack.push_async_callback(llm.close)
             if settings.kafka_is_embedded:
                 await kafka.prime_group(settings, worker.GROUP)
-            log.debug("primed")
             topic_id = await kafka.topic_id(settings, settings.topic_anomalies)
             faust_app = worker.build(settings)
             flow.lay(faust_app, flow.Parts(settings, record, index, sender, catalogue, calibration, llm, topic_id))
@@ -142,6 +140,20 @@ class _Tasks:
         task = asyncio.create_task(role, name=name)
         task.add_done_callback(lambda _: self._stop.set())
         self._tasks.append(task)
+
+
+async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
+    """Refuse to start without the rights that the roles need: later it would look like an outage."""
+    anomalies, enriched, decisions = settings.topic_anomalies, settings.topic_enriched, settings.topic_decisions
+    incidents, feedback, dlq = settings.topic_incidents, settings.topic_feedback, settings.topic_dlq
+    needs: dict[str, tuple[list[str], list[str], list[str]]] = {
+        "worker": ([anomalies, enriched, incidents, feedback], [enriched, decisions, dlq], [worker.GROUP]),
+        "relay": ([decisions, enriched], [], []),
+        "slack": ([decisions], [dlq], [slack.GROUP]),
+        "gateway": ([], [anomalies, incidents, feedback], []),
+    }
+    for role in roles:
+        await kafka.check_rights(settings, *needs[role])
 
 
 async def _seed(record: Record) -> None:

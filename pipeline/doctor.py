@@ -46,10 +46,7 @@ async def _checked(part: str, check: Callable[[], Awaitable[str]]) -> Check:
 async def _kafka(settings: Settings) -> str:
     if settings.kafka is None:
         return "KAFKA_BOOTSTRAP_SERVERS is not set: `pulseguard up` embeds a broker"
-    try:
-        await kafka.ping(settings)
-    except Unavailable as exc:
-        raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", exc.detail, f"is Kafka running at {settings.kafka}?") from exc
+    await kafka.check(settings, 5)
     return settings.kafka
 
 

@@ -8,13 +8,21 @@ from typing import Any
 
 from pipeline.errors import Misconfigured
 
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
 ROLES = ("worker", "relay", "slack", "gateway")
 """What a process of ours can be; `pulseguard up` is all of them."""
 
 
-def setting(variable: str, default: Any, doc: str, *, secret: bool = False, minimum: float | None = None) -> Any:
-    """A field of `Settings` that is read from ``variable``."""
-    metadata = {"variable": variable, "doc": doc, "secret": secret, "minimum": minimum}
+def setting(
+    variable: str, default: Any, doc: str, *, secret: bool = False, minimum: float | None = None,
+    cast: type | None = None,
+) -> Any:  # fmt: skip
+    """A field of `Settings` that is read from ``variable``, as the type of its default unless ``cast`` names one."""
+    cast = cast or (str if default is None else type(default))
+    metadata = {"variable": variable, "doc": doc, "secret": secret, "minimum": minimum, "cast": cast}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
@@ -24,6 +32,19 @@ class Settings:
 
     home: Path = setting("PULSEGUARD_HOME", Path(".pulseguard"), "where embedded parts keep their data")
     kafka: str | None = setting("KAFKA_BOOTSTRAP_SERVERS", None, "Kafka; none: the embedded broker", secret=False)
+    kafka_security: str = setting("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL")
+    kafka_sasl_mechanism: str = setting(
+        "KAFKA_SASL_MECHANISM", "SCRAM-SHA-512", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"
+    )
+    kafka_sasl_username: str | None = setting("KAFKA_SASL_USERNAME", None, "who we are to Kafka, with SASL")
+    kafka_sasl_password: str | None = setting("KAFKA_SASL_PASSWORD", None, "the password, with SASL", secret=True)
+    kafka_ssl_ca: Path | None = setting(
+        "KAFKA_SSL_CA", None, "file of the certificates to trust; none: the system's", cast=Path
+    )
+    kafka_ssl_cert: Path | None = setting(
+        "KAFKA_SSL_CERT", None, "our certificate, where Kafka asks for one, with KAFKA_SSL_KEY", cast=Path
+    )
+    kafka_ssl_key: Path | None = setting("KAFKA_SSL_KEY", None, "the file of its key", cast=Path)
     database_url: str | None = setting("DATABASE_URL", None, "PostgreSQL; none: the embedded one", secret=True)
     qdrant_url: str | None = setting("QDRANT_URL", None, "Qdrant; none: its in-process mode")
     qdrant_api_key: str | None = setting("QDRANT_API_KEY", None, "Qdrant's key", secret=True)
@@ -51,7 +72,16 @@ class Settings:
     topic_incidents: str = setting("TOPIC_INCIDENTS", "incidents", "knowledge, by incident id")
     topic_feedback: str = setting("TOPIC_FEEDBACK", "feedback", "verdicts on decisions")
     topic_partitions: int = setting("TOPIC_PARTITIONS", 4, "partitions of the topics made at start", minimum=1)
-    topic_replication: int = setting("TOPIC_REPLICATION", 1, "replicas of the topics made at start", minimum=1)
+    topic_replication: int = setting(
+        "TOPIC_REPLICATION", -1, "replicas of the topics made at start; -1: as the brokers are set", minimum=-1
+    )
+    topic_retention: float = setting(
+        "TOPIC_RETENTION_HOURS", 168.0, "how long the topics made at start keep a record; -1: for ever", minimum=-1
+    )
+    topic_dlq_retention: float = setting("TOPIC_DLQ_RETENTION_HOURS", 720.0, "likewise, for dead letters", minimum=-1)
+    topic_create: bool = setting(
+        "TOPIC_CREATE", default=True, doc="at start, create topics that are missing (yes), or refuse to start (no)"
+    )
     max_event_bytes: int = setting("MAX_EVENT_BYTES", 262144, "larger anomalies are dead letters", minimum=1024)
     episode_quiet_seconds: float = setting(
         "EPISODE_QUIET_SECONDS", 900.0, "an anomaly after this much quiet opens a new episode", minimum=1
@@ -66,6 +96,16 @@ class Settings:
     metrics_port: int = setting("METRICS_PORT", 0, "/metrics of a process that is no gateway; 0: none", minimum=0)
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning or error")
 
+    @property
+    def kafka_uses_sasl(self) -> bool:
+        """Whether we say who we are."""
+        return self.kafka_security.startswith("SASL_")
+
+    @property
+    def kafka_uses_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.kafka_security.endswith("SSL")
+
 
 def read(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this environment. Raises `Misconfigured` naming the first variable that does not parse."""
@@ -77,22 +117,57 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         variable = item.metadata["variable"]
         raw = environ.get(variable, "").strip()
         if raw:
-            values[item.name] = _cast(variable, raw, item.default, item.metadata["minimum"])
+            values[item.name] = _cast(variable, raw, item.metadata["cast"], item.metadata["minimum"])
     settings = Settings(**values)
+    _check_security(settings)
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
     return settings
 
 
-def _cast(variable: str, raw: str, default: Any, minimum: float | None) -> Any:
-    cast = str if default is None else type(default)
+def _cast(variable: str, raw: str, cast: type, minimum: float | None) -> Any:
+    if cast is bool:
+        if raw.lower() not in _WORDS:
+            raise Misconfigured(variable, f"{raw!r} is neither yes nor no")
+        return _WORDS[raw.lower()]
     try:
-        value = Path(raw).expanduser() if isinstance(default, Path) else cast(raw)
+        value = Path(raw).expanduser() if cast is Path else cast(raw)
     except ValueError:
         raise Misconfigured(variable, f"{raw!r} is not a {cast.__name__}") from None
     if minimum is not None and isinstance(value, int | float) and not minimum <= value < float("inf"):
         raise Misconfigured(variable, f"{raw} is below {minimum} or not finite")
     return value
+
+
+def _check_security(settings: Settings) -> None:
+    """What is half said of Kafka's security is refused: it would be left out in silence."""
+    if settings.kafka_security not in _PROTOCOLS:
+        raise Misconfigured("KAFKA_SECURITY_PROTOCOL", f"{settings.kafka_security!r} is not {_either(_PROTOCOLS)}")
+    if settings.kafka_sasl_mechanism not in _MECHANISMS:
+        raise Misconfigured("KAFKA_SASL_MECHANISM", f"{settings.kafka_sasl_mechanism!r} is not {_either(_MECHANISMS)}")
+    for variable, value in (
+        ("KAFKA_SASL_USERNAME", settings.kafka_sasl_username), ("KAFKA_SASL_PASSWORD", settings.kafka_sasl_password)
+    ):  # fmt: skip
+        if settings.kafka_uses_sasl and not value:
+            raise Misconfigured(variable, f"is not set, but KAFKA_SECURITY_PROTOCOL is {settings.kafka_security}")
+        if value and not settings.kafka_uses_sasl:
+            raise Misconfigured("KAFKA_SECURITY_PROTOCOL", f"is {settings.kafka_security}, but {variable} is set",
+                                "SASL_SSL or SASL_PLAINTEXT")  # fmt: skip
+    if bool(settings.kafka_ssl_cert) != bool(settings.kafka_ssl_key):
+        raise Misconfigured("KAFKA_SSL_KEY", "and KAFKA_SSL_CERT go together", "set both")
+    for variable, path in (
+        ("KAFKA_SSL_CA", settings.kafka_ssl_ca), ("KAFKA_SSL_CERT", settings.kafka_ssl_cert),
+        ("KAFKA_SSL_KEY", settings.kafka_ssl_key),
+    ):  # fmt: skip
+        if path and not settings.kafka_uses_tls:
+            raise Misconfigured("KAFKA_SECURITY_PROTOCOL", f"is {settings.kafka_security}, but {variable} is set",
+                                "SSL or SASL_SSL")  # fmt: skip
+        if path and not path.is_file():
+            raise Misconfigured(variable, f"there is no file {path}")
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def required_kafka(settings: Settings) -> Settings:

@@ -6,6 +6,7 @@ only then is the event acknowledged.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ def build(settings: Settings) -> faust.App:
     app = faust.App(
         GROUP,
         broker=url,
+        broker_credentials=_credentials(settings),
         autodiscover=False,
         web_enabled=False,
         topic_allow_declare=False,
@@ -52,6 +54,21 @@ def build(settings: Settings) -> faust.App:
     transport.fetch_wait_ms = kafka.EMBEDDED_FETCH_WAIT_MS if settings.kafka_is_embedded else 500
     app.transport = transport
     return app
+
+
+def _credentials(settings: Settings) -> Any:
+    """How Faust's client is let in: as the other clients are (`pipeline.kafka.client`)."""
+    context = None
+    if settings.kafka_uses_tls:
+        context = ssl.create_default_context(cafile=settings.kafka_ssl_ca)
+        if settings.kafka_ssl_cert:
+            context.load_cert_chain(settings.kafka_ssl_cert, settings.kafka_ssl_key)
+    if settings.kafka_uses_sasl:
+        return faust.SASLCredentials(
+            username=settings.kafka_sasl_username, password=settings.kafka_sasl_password, ssl_context=context,
+            mechanism=settings.kafka_sasl_mechanism,
+        )  # fmt: skip
+    return None if context is None else faust.SSLCredentials(context)
 
 
 def in_batches(app: faust.App, topic: str, name: str, work: Work, bury: Bury) -> None:

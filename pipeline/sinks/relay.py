@@ -4,6 +4,7 @@ A client that does not read is dropped before its buffer grows, and harms nobody
 """
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from websockets.http11 import Request, Response
 from pipeline import kafka, metrics
 from pipeline.errors import Misconfigured
 from pipeline.settings import Settings
+from pipeline.settle import until_available
 from pipeline.sinks.feed import Event, Feed, Filter, Hello, envelope, hello_of
 
 PATH = "/ws/incidents"
@@ -28,7 +30,7 @@ COALESCE = 0.01
 BUFFER_LIMIT = 2**20
 SLICE = 2**18
 """Characters of a flush: well below `BUFFER_LIMIT`, so that one burst does not make a reader look slow."""
-QUIET, LONGEST_LOAD, HELLO_SECONDS = 0.5, 10.0, 5.0
+LONGEST_LOAD, HELLO_SECONDS = 10.0, 5.0
 _REPLAY_STEP = 100
 _BACKLOG = 2500
 _BAD_HELLO, _BAD_TOKEN = 4400, 4401
@@ -57,12 +59,13 @@ class Relay:
         self._pending_size = 0
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
-        self._brought = asyncio.get_running_loop().time()
+        self._level = asyncio.Event()
 
     async def follow(self, batches: AsyncIterator[list[kafka.Message]]) -> None:
         """Take in what Kafka brings, for ever, no faster than clients that read can be sent it."""
         async for batch in batches:
-            self._brought = asyncio.get_running_loop().time()
+            if not batch:
+                self._level.set()
             for message in batch:
                 self._take(message)
                 while self._pending_size > SLICE:
@@ -72,13 +75,21 @@ class Relay:
     async def loaded(self) -> None:
         """Return once the backlog is in the ring: before that, a returning client would be told of gaps that are none.
 
-        The tail does not say where the end is: a feed that is silent for `QUIET` seconds, or busy for `LONGEST_LOAD`,
-        is taken to be there.
+        A feed that is too busy or too broken to come to its end is served after `LONGEST_LOAD` all the same.
         """
-        loop = asyncio.get_running_loop()
-        self._brought = started = loop.time()
-        while loop.time() - self._brought < QUIET and loop.time() - started < LONGEST_LOAD:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LONGEST_LOAD):
+                await self._level.wait()
+
+    async def begin_anew(self, epoch: str) -> None:
+        """Forget the feed, and send its clients away: their cursors mean nothing on topics that were made anew."""
+        self._feed = Feed(epoch)
+        self._pending, self._pending_size = [], 0
+        clients = list(self._clients)
+        self._clients.clear()
+        metrics.relay_clients.set(0)
+        closings = [connection.close(1012, "the topics were made anew: connect again") for connection in clients]
+        await asyncio.gather(*closings)
 
     async def flush(self) -> None:
         """Send what is pending: at once after silence, then every `COALESCE` seconds."""
@@ -238,19 +249,36 @@ def _same(shown: str, secret: str) -> bool:
 @asynccontextmanager
 async def serve_relay(settings: Settings) -> AsyncIterator[None]:
     """Serve while the body runs; a bug in the feed ends the body. Raises `Misconfigured` when the port is taken."""
-    topics = [settings.topic_decisions, settings.topic_enriched]
-    epoch = "+".join([await kafka.topic_id(settings, topic) for topic in topics])
-    relay = Relay(settings, epoch)
-    async with kafka.tail(settings, topics, _BACKLOG) as batches:
-        server = await _bind(relay, settings)
-        try:
-            async with _running(relay.follow(batches), relay.flush()):
-                await relay.loaded()
-                await server.start_serving()
-                yield
-        finally:
-            server.close(code=1012, reason="restarting: connect again")
-            await server.wait_closed()
+    relay = Relay(settings, await _epoch(settings))
+    server = await _bind(relay, settings)
+    try:
+        async with _running(_follow(relay, settings), relay.flush()):
+            await relay.loaded()
+            await server.start_serving()
+            yield
+    finally:
+        server.close(code=1012, reason="restarting: connect again")
+        await server.wait_closed()
+
+
+async def _follow(relay: Relay, settings: Settings) -> None:
+    """Follow the topics, also when they are made anew."""
+    while True:
+        async with kafka.tail(settings, _topics(settings), _BACKLOG) as batches:
+            try:
+                await relay.follow(batches)
+            except kafka.TopicReplaced as exc:
+                log.warning("topic_made_anew", topic=str(exc))
+        await relay.begin_anew(await until_available(lambda: _epoch(settings)))
+
+
+def _topics(settings: Settings) -> list[str]:
+    return [settings.topic_decisions, settings.topic_enriched]
+
+
+async def _epoch(settings: Settings) -> str:
+    """What the cursors of this feed are good for: these topics, as they were made."""
+    return "+".join((await kafka.topic_ids(settings, _topics(settings))).values())
 
 
 @asynccontextmanager

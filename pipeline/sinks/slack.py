@@ -55,17 +55,20 @@ async def run_slack(settings: Settings, record: Notifications, sender: kafka.Sen
     channel, post = _destination(settings)
     pace = _Pace()
     async with kafka.subscribe(settings, [settings.topic_decisions], GROUP) as subscription:
-        async for batch in subscription:
-            for message in batch:
-                await _notify(settings, record, sender, channel, post, pace, message)
-                await _acknowledge(subscription, message)
+        async for message in subscription:
+            try:
+                await _notify(settings, record, sender, channel, post, pace, message, subscription)
+            except _HandedOver:
+                continue
+            await _acknowledge(subscription, message)
+
+
+class _HandedOver(Exception):
+    """Another replica has the partition now, and posts the message."""
 
 
 async def _acknowledge(subscription: kafka.Subscription, message: kafka.Message) -> None:
-    """Commit, once. Who posts for long is put out of the group, and only the next poll lets it in again.
-
-    Waiting here for the commit to succeed would be for ever; without it the message comes again, and is skipped.
-    """
+    """Commit, once: after a rebalance it can never succeed. Without it the message comes again, and is skipped."""
     try:
         await subscription.commit(message)
     except Unavailable as exc:
@@ -85,7 +88,7 @@ class _Pace:
 
 async def _notify(
     settings: Settings, record: Notifications, sender: kafka.Sender, channel: str, post: Post, pace: _Pace,
-    message: kafka.Message,
+    message: kafka.Message, subscription: kafka.Subscription,
 ) -> None:  # fmt: skip
     try:
         decision = msgspec.json.decode(message.value or b"", type=Decision)
@@ -106,6 +109,8 @@ async def _notify(
     async def attempt() -> str | None:
         if channel != "log":
             await pace.wait()
+        if not subscription.holds(message):
+            raise _HandedOver
         try:
             return await post(payload)
         except Unavailable as exc:

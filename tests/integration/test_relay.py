@@ -15,20 +15,20 @@ import websockets
 from prometheus_client import REGISTRY
 
 from pipeline import kafka
-from pipeline import settings as pipeline_settings
 from pipeline.errors import Misconfigured
 from pipeline.settings import Settings
 from pipeline.sinks import relay as module
 from pipeline.sinks.relay import serve_relay
-from tests.conftest import free_port
+from tests.brokers import Broker
+from tests.conftest import free_port, on
 
 
 @pytest.fixture
-async def place(broker: str) -> AsyncIterator[tuple[Settings, kafka.Sender]]:
+async def place(kafka_server: Broker) -> AsyncIterator[tuple[Settings, kafka.Sender]]:
     """Fresh topics and a producer."""
     name = uuid4().hex[:8]
     settings = replace(
-        pipeline_settings.read({}), kafka=broker, kafka_is_embedded=True, relay_port=free_port(), topic_partitions=2,
+        on(kafka_server), relay_port=free_port(), topic_partitions=2,
         topic_decisions=f"decisions-{name}", topic_enriched=f"enriched-{name}",
     )  # fmt: skip
     await kafka.create_topics(settings)

@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from pipeline import kafka
-from pipeline import settings as pipeline_settings
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.settings import Settings
 from pipeline.sinks import slack as module
 from pipeline.sinks.slack import run_slack
+from tests.brokers import Broker
+from tests.conftest import on
 from tests.slack_server import SlackServer, slack_server
 from tests.unit.test_blocks import decision as template
 
@@ -49,10 +50,10 @@ class Notebook:
 
 
 @pytest.fixture
-async def place(broker: str) -> AsyncIterator[tuple[Settings, kafka.Sender]]:
+async def place(kafka_server: Broker) -> AsyncIterator[tuple[Settings, kafka.Sender]]:
     name = uuid4().hex[:8]
     settings = replace(
-        pipeline_settings.read({}), kafka=broker, kafka_is_embedded=True, topic_partitions=1,
+        on(kafka_server), topic_partitions=1,
         topic_decisions=f"decisions-{name}", topic_dlq=f"dlq-{name}",
     )  # fmt: skip
     await kafka.create_topics(settings)

@@ -14,7 +14,7 @@ VENDORS: dict[str, set[str]] = {
     "litellm": {"pipeline/llm.py"},
     "qdrant_client": {"pipeline/index.py"},
     "fastembed": {"pipeline/embedding.py"},
-    "confluent_kafka": {"pipeline/kafka.py"},
+    "confluent_kafka": {"pipeline/kafka/*.py"},
     "slack_sdk": {"pipeline/sinks/slack.py", "pipeline/sinks/blocks.py"},
     "websockets": {"pipeline/sinks/relay.py"},
     "faust": {"pipeline/worker.py", "pipeline/offsets.py", "pipeline/flow.py"},  # flow.py: the type of its argument

@@ -1,0 +1,86 @@
+"""A producer whose `send` returns once Kafka has acknowledged the record."""
+
+import asyncio
+import threading
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from pipeline.errors import Unavailable
+from pipeline.kafka.client import Headers, common, translated
+from pipeline.settings import Settings
+
+LARGEST_RECORD = 10_000_000
+"""Bytes that a record may have, where the topic allows it."""
+
+
+class Sender:
+    """Waits for the acknowledgement of all in-sync replicas.
+
+    An idempotent producer that gave up on a record may never be let in again (its sequence has a hole, or the broker
+    has forgotten it): the next records go through a new one.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._config = common(settings) | {
+            "enable.idempotence": True,  # and with it acks=all
+            "linger.ms": 2,
+            "compression.type": "lz4",
+            "message.timeout.ms": 30_000,
+            "message.max.bytes": LARGEST_RECORD,
+        }
+        self._producer = Producer(self._config)
+        self._retired: list[Producer] = []
+        self._closing = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="kafka-sender", daemon=True)
+        self._poller.start()
+
+    async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
+        """Publish one record. Raises `Unavailable` when Kafka does not acknowledge, `Rejected` when it never will."""
+        done: asyncio.Future[None] = self._loop.create_future()
+        producer = self._producer
+
+        def settle(error: KafkaError | None) -> None:
+            if error is not None and _gave_up(error):
+                self._replace(producer)
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(translated(error, topic))
+
+        def on_delivery(error: KafkaError | None, _: Any) -> None:
+            self._loop.call_soon_threadsafe(settle, error)
+
+        try:
+            producer.produce(topic, value=value, key=key, headers=headers or [], on_delivery=on_delivery)
+        except BufferError as exc:
+            raise Unavailable("kafka", "the producer's queue is full") from exc
+        except KafkaException as exc:
+            if _gave_up(exc.args[0]):
+                self._replace(producer)
+            raise translated(exc.args[0], topic) from exc
+        await done
+
+    def _replace(self, producer: Producer) -> None:
+        if self._producer is producer:
+            self._retired = [old for old in self._retired if len(old)] + [producer]
+            self._producer = Producer(self._config)
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            for old in self._retired:
+                old.poll(0)
+            self._producer.poll(0.1)
+
+    async def close(self) -> None:
+        """Wait up to 10 s for what is under way, then stop."""
+        await asyncio.to_thread(self._producer.flush, 10)
+        self._closing.set()
+        await asyncio.to_thread(self._poller.join, 2)
+
+
+def _gave_up(error: KafkaError) -> bool:
+    return error.fatal() or error.code() in {KafkaError._FATAL, KafkaError._MSG_TIMED_OUT}  # noqa: SLF001
