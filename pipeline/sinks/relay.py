@@ -19,9 +19,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pipeline import kafka, metrics
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, Unavailable
 from pipeline.settings import Settings
-from pipeline.settle import until_available
+from pipeline.settle import FIRST_WAIT, until_available
 from pipeline.sinks.feed import Event, Feed, Filter, Hello, envelope, hello_of
 
 PATH = "/ws/incidents"
@@ -262,14 +262,17 @@ async def serve_relay(settings: Settings) -> AsyncIterator[None]:
 
 
 async def _follow(relay: Relay, settings: Settings) -> None:
-    """Follow the topics, also when they are made anew."""
+    """Follow the topics, also when they are made anew, and from the beginning of an outage or a change of leaders."""
     while True:
-        async with kafka.tail(settings, _topics(settings), _BACKLOG) as batches:
-            try:
+        try:
+            async with kafka.tail(settings, _topics(settings), _BACKLOG) as batches:
                 await relay.follow(batches)
-            except kafka.TopicReplaced as exc:
-                log.warning("topic_made_anew", topic=str(exc))
-        await relay.begin_anew(await until_available(lambda: _epoch(settings)))
+        except kafka.TopicReplaced as exc:
+            log.warning("topic_made_anew", topic=str(exc))
+            await relay.begin_anew(await until_available(lambda: _epoch(settings)))
+        except Unavailable as exc:  # nothing was taken in yet
+            log.warning("waiting", system=exc.system, detail=exc.detail)
+            await asyncio.sleep(FIRST_WAIT)
 
 
 def _topics(settings: Settings) -> list[str]:
