@@ -3,25 +3,24 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 import structlog
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from pipeline import endpoints, kafka, settings
 from pipeline.catalogue import load_catalogue
+from pipeline.console import completed, err, opened_record, out, run_async
+from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
 from pipeline.knowledge import read_incidents
 from pipeline.settings import ROLES, Settings
-from pipeline.stages.record import Record, open_record
 from schemas import Decision
 
 T = TypeVar("T")
@@ -30,11 +29,8 @@ cli = typer.Typer(
     help="PulseGuard: publish an anomaly to Kafka; get what it is, what worked last time, and how far to trust that.",
 )  # fmt: skip
 incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
-dlq_cli = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, and why.")
 cli.add_typer(incidents_cli, name="incidents")
 cli.add_typer(dlq_cli, name="dlq")
-out = Console()
-err = Console(stderr=True)
 
 
 @cli.command()
@@ -50,7 +46,7 @@ def up(
         if demo_run:
             _background.add(asyncio.create_task(demo.play(running, err.print)))
 
-    _run(app.up(settings.read(), ready))
+    run_async(app.up(settings.read(), ready))
 
 
 @cli.command()
@@ -64,7 +60,7 @@ def run(roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(ROL
     async def ready(_: Settings) -> None:
         err.print(f"ready: {', '.join(roles)}")
 
-    _run(app.run(settings.required(_completed()), roles, ready))
+    run_async(app.run(settings.required(completed()), roles, ready))
 
 
 @cli.command()
@@ -76,7 +72,7 @@ def send(
     values = list(_json_values(text))
 
     async def publish() -> None:
-        current = settings.required_kafka(_completed())
+        current = settings.required_kafka(completed())
         sender = kafka.Sender(current)
         try:
             for start in track(range(0, len(values), 1000), "sending", console=err, disable=not err.is_terminal):
@@ -86,7 +82,7 @@ def send(
         finally:
             await sender.close()
 
-    _run(publish())
+    run_async(publish())
     out.print(f"{len(values)} sent")
 
 
@@ -103,10 +99,10 @@ def incidents_load(
             err.print(f"[yellow]note[/] {incident.id}: its action will never be advised: {escape(fault)}")
 
     async def load() -> int:
-        async with _record() as record:
+        async with opened_record() as record:
             return await record.upsert_incidents(incidents)
 
-    changed = _run(load())
+    changed = run_async(load())
     out.print(f"{len(incidents)} read, {changed} new or changed; running workers find them within seconds")
 
 
@@ -118,13 +114,16 @@ def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=5
     from pipeline.words import Query
 
     async def search() -> list[Any]:
-        current = _completed()
-        async with _record() as record, open_index(current, await asyncio.to_thread(open_embedder, current)) as index:
+        current = completed()
+        async with (
+            opened_record() as record,
+            open_index(current, await asyncio.to_thread(open_embedder, current)) as index,
+        ):
             await index.sync(record)
             return (await index.search([Query(query)], limit))[0].evidence
 
     table = Table("score", "incident", "title", "action", "outcome")
-    for hit in _run(search()):
+    for hit in run_async(search()):
         action = hit.action.name if hit.action else "-"
         table.add_row(f"{hit.score:.2f}", hit.incident_id, hit.title, action, hit.outcome)
     out.print(table)
@@ -137,11 +136,14 @@ def incidents_reindex() -> None:
     from pipeline.index import open_index
 
     async def rebuild() -> int:
-        current = _completed()
-        async with _record() as record, open_index(current, await asyncio.to_thread(open_embedder, current)) as index:
+        current = completed()
+        async with (
+            opened_record() as record,
+            open_index(current, await asyncio.to_thread(open_embedder, current)) as index,
+        ):
             return await index.rebuild(record)
 
-    out.print(f"{_run(rebuild())} incidents indexed")
+    out.print(f"{run_async(rebuild())} incidents indexed")
 
 
 @cli.command("eval")
@@ -156,7 +158,7 @@ def eval_command(
     """Measure retrieval and confidence on a dataset: no broker, no PostgreSQL, an index of its own."""
     from pipeline import judge
 
-    _run(judge.evaluate_dataset(settings.read(), dataset, against, html, out, as_json=as_json))
+    run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, out, as_json=as_json))
 
 
 @cli.command()
@@ -169,7 +171,7 @@ def calibrate(
     """Fit the confidence anew, and say whether it is better on what it was not fitted on."""
     from pipeline import judge
 
-    _run(judge.calibrate(_completed(), dataset or [], write, out))
+    run_async(judge.calibrate(completed(), dataset or [], write, out))
 
 
 @cli.command()
@@ -177,54 +179,13 @@ def stats() -> None:
     """What was received, decided and notified."""
 
     async def read() -> dict[str, Any]:
-        async with _record() as record:
+        async with opened_record() as record:
             return await record.stats()
 
     table = Table(show_header=False)
-    for name, value in _run(read()).items():
+    for name, value in run_async(read()).items():
         table.add_row(name, str(value))
     out.print(table)
-
-
-@dlq_cli.command("list")
-def dlq_list(
-    limit: Annotated[int, typer.Option(min=1)] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, bytes as text.")] = False,  # noqa: FBT002
-) -> None:
-    """The newest dead letters: why, and where from."""
-    letters = _run(_dead_letters())[-limit:]
-    if as_json:
-        for letter in letters:
-            row = _origin(letter) | {"value": (letter.value or b"").decode(errors="replace")}
-            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
-        return
-    table = Table("time", "from", "reason", "message", "bytes")
-    for letter in letters:
-        origin = _origin(letter)
-        where = f"{origin['topic']}/{origin['partition']}@{origin['offset']}"
-        size = str(len(letter.value or b""))
-        table.add_row(origin["time"], where, origin["reason"], origin["message"][:100], size)
-    out.print(table)
-
-
-@dlq_cli.command("retry")
-def dlq_retry(
-    reason: Annotated[str, typer.Option(help="Only these: rejected, bug or refused.")] = "bug",
-) -> None:
-    """Publish dead letters again on the topic they came from, after the cause is mended."""
-
-    async def retry() -> int:
-        letters = [letter for letter in await _dead_letters() if _origin(letter)["reason"] == reason]
-        sender = kafka.Sender(settings.required_kafka(_completed()))
-        try:
-            for letter in letters:
-                headers = [header for header in letter.headers if not header[0].startswith("pulseguard_")]
-                await sender.send(_origin(letter)["topic"], letter.key, letter.value, headers)
-        finally:
-            await sender.close()
-        return len(letters)
-
-    out.print(f"{_run(retry())} published again")
 
 
 @cli.command()
@@ -244,7 +205,7 @@ def doctor_command() -> None:
     from pipeline import doctor
 
     table = Table("part", "state", "detail")
-    checks = _run(doctor.examine(_completed()))
+    checks = run_async(doctor.examine(completed()))
     for check in checks:
         state = "[green]ok[/]" if check.healthy else "[red]fails[/]"
         table.add_row(check.part, state, check.detail)
@@ -286,39 +247,6 @@ def _configure_log(current: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        import uvloop  # not on every platform
-    except ImportError:
-        return asyncio.run(work)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
-
-
-def _completed() -> Settings:
-    return endpoints.completed(settings.read())
-
-
-@asynccontextmanager
-async def _record() -> AsyncIterator[Record]:
-    from pipeline.migrations import migrate
-
-    url = settings.required_database(_completed()).database_url
-    await migrate(str(url))
-    async with open_record(str(url)) as record:
-        yield record
-
-
-async def _dead_letters() -> list[kafka.Message]:
-    current = settings.required_kafka(_completed())
-    return await kafka.read_all(current, current.topic_dlq)
-
-
-def _origin(letter: kafka.Message) -> dict[str, str]:
-    found = {name.removeprefix("pulseguard_"): value.decode(errors="replace") for name, value in letter.headers}
-    return {name: found.get(name, "-") for name in ("reason", "message", "topic", "partition", "offset", "time")}
 
 
 def _json_values(text: bytes) -> Iterator[bytes]:

@@ -45,7 +45,8 @@ def lay(app: faust.App, parts: Parts) -> None:
     settings, record, index, sender = parts.settings, parts.record, parts.index, parts.sender
 
     async def dead_letter(message: Message, reason: Reason, text: str) -> None:
-        await bury(sender, settings.topic_dlq, message, reason, text)
+        known = parts.topic_id if message.topic == settings.topic_anomalies else None
+        await bury(sender, settings.topic_dlq, message, reason, text, known)
         metrics.dead_letters.labels(reason=reason).inc()
 
     worker.in_batches(

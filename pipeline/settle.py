@@ -2,13 +2,15 @@
 
 - `Unavailable`: wait with capped backoff and try again, for as long as it takes; lag is the alarm.
 - `Rejected`: bad input; dead letter with the reason.
-- anything else is a bug: logged with its traceback, dead letter.
+- anything else is a bug: logged with its traceback, dead letter. Not too many at once, though: an outage that nobody
+  has told apart from a bug must not drain a topic. Who is over `Allowance` waits, and tries again.
 
 A batch that fails as a whole is settled one by one, so that one poisoned message costs nobody else's fate.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import TypeVar
 
 import structlog
@@ -30,7 +32,30 @@ Bury = Callable[[Message, Reason, str], Awaitable[None]]
 log = structlog.get_logger()
 
 
-async def settle(messages: Sequence[Message], work: Work, bury: Bury) -> None:
+class Allowance:
+    """How many bugs may be dead-lettered: ``burst`` at once, and one more every ``seconds``."""
+
+    def __init__(self, burst: int, seconds: float) -> None:
+        self._burst = burst
+        self._seconds = seconds
+        self._left = float(burst)
+        self._when = monotonic()
+
+    def take(self) -> bool:
+        """Whether there is one left, which is then gone."""
+        now = monotonic()
+        self._left = min(self._left + (now - self._when) / self._seconds, self._burst)
+        self._when = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+BUGS = Allowance(100, 5.0)
+
+
+async def settle(messages: Sequence[Message], work: Work, bury: Bury, bugs: Allowance = BUGS) -> None:
     """Return once every message is done or dead-lettered. Raises nothing but cancellation."""
     try:
         for message, reason in await until_available(lambda: work(messages)):
@@ -38,12 +63,16 @@ async def settle(messages: Sequence[Message], work: Work, bury: Bury) -> None:
     except Exception as exc:
         if len(messages) > 1:
             for message in messages:
-                await settle([message], work, bury)
+                await settle([message], work, bury, bugs)
         elif isinstance(exc, Rejected):
             await _dead_letter(bury, messages[0], "rejected", exc.reason)
-        else:
+        elif bugs.take():
             log.exception("stage_bug", topic=messages[0].topic, offset=messages[0].offset)
             await _dead_letter(bury, messages[0], "bug", f"{type(exc).__name__}: {exc}")
+        else:
+            log.exception("stage_bug_waits", topic=messages[0].topic, offset=messages[0].offset)
+            await asyncio.sleep(LONGEST_WAIT)
+            await settle(messages, work, bury, bugs)
 
 
 async def until_available(attempt: Callable[[], Awaitable[T]]) -> T:

@@ -6,6 +6,10 @@ from typing import Literal
 import msgspec
 
 Reason = Literal["rejected", "bug", "refused"]
+ORIGIN = "pulseguard_origin"
+"""The header that says where an anomaly first lay, TOPIC ID/PARTITION/OFFSET: its id derives from that also later."""
+RETRIED = "pulseguard_retried"
+"""The header of a record that was published again: which dead letter it was."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -16,6 +17,10 @@ from pipeline.settings import Settings
 from pipeline.stages.record import Record, open_record
 from tests import brokers
 from tests.program import free_port, open_folder
+
+# How long one example takes says more of the machine's other work than of ours.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 TABLES = "anomalies, episodes, decisions, incidents, feedback, notifications, progress"
 

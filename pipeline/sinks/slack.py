@@ -23,6 +23,7 @@ from pipeline.settle import until_available
 from pipeline.sinks.blocks import render
 from pipeline.stages.publish import bury
 from schemas import Decision
+from schemas.dead_letter import RETRIED
 
 GROUP = "pulseguard-slack"
 INTERVAL = 1.0
@@ -98,7 +99,8 @@ async def _notify(
         await until_available(lambda: bury(sender, settings.topic_dlq, message, "rejected", reason))
         return
     claim = await until_available(lambda: record.claim_notification(decision.id, channel))
-    if claim in {"sent", "refused"}:
+    again = any(name == RETRIED for name, _ in message.headers)  # a human mended what Slack refused
+    if claim == "sent" or (claim == "refused" and not again):
         return
     if claim == "uncertain":
         metrics.slack_posts.labels(outcome="repeated").inc()

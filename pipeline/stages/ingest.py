@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from pipeline.errors import Rejected
 from pipeline.kafka import Message
 from schemas import Anomaly, Metric
+from schemas.dead_letter import ORIGIN
 
 IDENTIFYING_LABELS = ("cluster", "namespace", "region", "deployment", "database", "queue", "topic", "job")
 """Labels that tell one fault from another; the rest (instance, pod, …) tell its occurrences apart."""
@@ -18,6 +20,7 @@ _NESTING = 100
 
 _BACKSLASH, _QUOTE = b'\\"'
 
+_ORIGIN = re.compile(rb"([!-.0-~]{1,64})/(\d{1,10})/(\d{1,19})")
 _anomaly = msgspec.json.Decoder(Anomaly)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -49,9 +52,15 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
 def identify(anomaly: Anomaly, message: Message, topic_id: str) -> str:
     """The producer's id, or one from where the record lies: redelivery gives the same.
 
-    ``topic_id`` is Kafka's own id of the topic, so that a topic that is made anew repeats no id.
+    ``topic_id`` is Kafka's own id of the topic, so that a topic that is made anew repeats no id. A dead letter that was
+    published again tells where it first lay.
     """
-    return anomaly.id or "anm_" + _digest([topic_id, message.partition, message.offset])
+    origin = _ORIGIN.fullmatch(dict(message.headers).get(ORIGIN) or b"")
+    if origin:
+        topic_id, partition, offset = origin[1].decode(), int(origin[2]), int(origin[3])
+    else:
+        partition, offset = message.partition, message.offset
+    return anomaly.id or "anm_" + _digest([topic_id, partition, offset])
 
 
 def fingerprint(anomaly: Anomaly) -> str:

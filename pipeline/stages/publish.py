@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message, Sender
 from schemas import DeadLetter, Reason
+from schemas.dead_letter import ORIGIN
 
 SOURCE = b"pulseguard"
 _KEPT_AFTER_REFUSAL = 500_000
@@ -25,16 +26,23 @@ def event_headers(event_type: str, event_id: str, message: Message | None = None
     return headers
 
 
-async def bury(sender: Sender, topic: str, message: Message, reason: Reason, text: str) -> None:
+async def bury(
+    sender: Sender, topic: str, message: Message, reason: Reason, text: str, topic_id: str | None = None
+) -> None:  # fmt: skip
     """Dead-letter a message: its bytes and key as they came, our headers after its own.
 
+    ``topic_id`` is Kafka's id of the topic it came from, where its place there makes its identity.
     Where Kafka refuses the record as too large, its beginning is kept and the header ``pulseguard_truncated`` says so.
     """
     letter = DeadLetter(
         reason=reason, message=text[:2000], topic=message.topic, partition=message.partition,
         offset=message.offset, time=datetime.now(UTC),
     )  # fmt: skip
-    headers = [*message.headers, *letter.headers()]
+    origin = dict(message.headers).get(ORIGIN)
+    if origin is None and topic_id is not None:
+        origin = f"{topic_id}/{message.partition}/{message.offset}".encode()
+    own = [header for header in message.headers if not header[0].startswith("pulseguard_")]
+    headers = [*own, *letter.headers(), *([(ORIGIN, origin)] if origin else [])]
     try:
         await sender.send(topic, message.key, message.value, headers)
     except Rejected:

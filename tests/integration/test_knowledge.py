@@ -182,6 +182,37 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     assert (code, "fails" in output) == (0, False), output
 
 
+async def test_a_dead_letter_tried_again_keeps_its_identity(up: Stack, tmp_path: Path):
+    """Listed, shown, exported; tried again twice it is one anomaly more in the dead letters' own way, never counted."""
+    await asyncio.to_thread(up.publish, b"not an anomaly at all")
+
+    async def listed() -> bool:
+        code, output = await command(up, "dlq", "list", "--text", "not an anomaly at all", "--json")
+        return code == 0 and output.count("\n") == 1
+
+    await until(listed, 60, "the dead letter")
+    _, output = await command(up, "dlq", "list", "--text", "not an anomaly at all", "--json")
+    row = json.loads(output)
+    assert (row["reason"], row["topic"], row["value"]) == ("rejected", "anomalies", "not an anomaly at all")
+    code, output = await command(up, "dlq", "show", row["letter"])
+    assert (code, "pulseguard_reason: rejected" in output, output.endswith("at all\n")) == (0, True, True), output
+    code, output = await command(up, "dlq", "export", str(tmp_path / "letters.jsonl"), "--topic", "anomalies")
+    assert code == 0, output
+    assert row["letter"] in (tmp_path / "letters.jsonl").read_text()
+    code, output = await command(up, "dlq", "retry", row["letter"])
+    assert (code, "1 published again" in output) == (0, True), output
+
+    async def back() -> bool:
+        letters = await asyncio.to_thread(up.read, "anomalies.dlq")
+        return sum(letter.value() == b"not an anomaly at all" for letter in letters) == 2
+
+    await until(back, 30, "the same letter, refused again")
+    twice = [x for x in await asyncio.to_thread(up.read, "anomalies.dlq") if x.value() == b"not an anomaly at all"]
+    assert len({dict(letter.headers())["pulseguard_origin"] for letter in twice}) == 1
+    code, output = await command(up, "dlq", "show", "9@999")
+    assert (code, "no dead letter 9@999" in output) == (2, True), output
+
+
 MISTAKES = {
     ("run", "typist"): "not a role",
     ("incidents", "load", "no/such/file.json"): "no/such/file.json",

@@ -7,7 +7,7 @@ import pytest
 from pipeline import settle as module
 from pipeline.errors import Rejected, Unavailable
 from pipeline.kafka import Message
-from pipeline.settle import Rejection, settle
+from pipeline.settle import Allowance, Rejection, settle
 
 
 def batch(count: int) -> list[Message]:
@@ -51,6 +51,27 @@ async def test_a_bug_is_dead_lettered_as_a_bug():
     graves = Graveyard()
     await settle(batch(1), work, graves.bury)
     assert graves.letters == [(0, "bug", "ZeroDivisionError: oops")]
+
+
+async def test_a_flood_of_bugs_does_not_drain_the_topic():
+    """With three dead letters allowed, the fourth message waits, and is done once the stage is mended."""
+    done: list[int] = []
+    attempts = 0
+
+    async def work(messages: Sequence[Message]) -> list[Rejection]:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 20:
+            raise KeyError("a column that is not there")
+        done.extend(message.offset for message in messages)
+        return []
+
+    graves = Graveyard()
+    allowance = Allowance(3, seconds=3600)
+    for message in batch(6):
+        await settle([message], work, graves.bury, allowance)
+    assert [offset for offset, _, _ in graves.letters] == [0, 1, 2]
+    assert done == [3, 4, 5]
 
 
 async def test_an_outage_is_waited_out_and_buries_nothing():

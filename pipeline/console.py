@@ -1,0 +1,42 @@
+"""What the commands share: where they print, and how they run, find the settings and open the record."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from pipeline import endpoints, settings
+from pipeline.settings import Settings
+from pipeline.stages.record import Record, open_record
+
+T = TypeVar("T")
+out = Console()
+err = Console(stderr=True)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work, on uvloop where there is one."""
+    try:
+        import uvloop  # not on every platform
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def completed() -> Settings:
+    """The settings, with what they do not name taken from an `up` that runs on the same home."""
+    return endpoints.completed(settings.read())
+
+
+@asynccontextmanager
+async def opened_record() -> AsyncIterator[Record]:
+    """The record, migrated. Raises `Misconfigured` where no database is named."""
+    from pipeline.migrations import migrate
+
+    url = settings.required_database(completed()).database_url
+    await migrate(str(url))
+    async with open_record(str(url)) as record:
+        yield record

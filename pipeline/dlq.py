@@ -1,0 +1,95 @@
+"""The commands `pulseguard dlq`."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline import kafka, letters, settings
+from pipeline.console import completed, out, run_async
+
+dlq_cli = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, and why.")
+ReasonOption = Annotated[str | None, typer.Option(help="Only these: rejected, bug or refused.")]
+TopicOption = Annotated[str | None, typer.Option(help="Only those that came from this topic.")]
+SinceOption = Annotated[datetime | None, typer.Option(help="Only those that were buried since (UTC).")]
+TextOption = Annotated[str | None, typer.Option("--text", help="Only those whose reason or bytes hold this.")]
+
+
+@dlq_cli.command("list")
+def dlq_list(
+    reason: ReasonOption = None, topic: TopicOption = None, since: SinceOption = None, text: TextOption = None,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,  # noqa: FBT002
+) -> None:  # fmt: skip
+    """The newest dead letters: why, and where from."""
+    found = _dead_letters(reason, topic, since, text, limit)
+    if as_json:
+        sys.stdout.buffer.write(letters.lines(found))
+        return
+    table = Table("letter", "time", "from", "reason", "message", "bytes")
+    for letter in found:
+        origin = letters.about(letter)
+        where = f"{origin['topic']}/{origin['partition']}@{origin['offset']}"
+        size = str(len(letter.value or b""))
+        shown = escape(origin["message"][:100])
+        table.add_row(letters.place(letter), origin["time"], where, origin["reason"], shown, size)
+    out.print(table)
+
+
+@dlq_cli.command("show")
+def dlq_show(letter: Annotated[str, typer.Argument(help="Its name in `dlq list`: PARTITION@OFFSET.")]) -> None:
+    """One dead letter whole: its headers, and its bytes as they came."""
+    found = letters.named(_dead_letters(), letter)
+    for name, value in found.headers:
+        out.print(f"{name}: {value.decode(errors='replace')}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"key: {found.key!r}", markup=False, highlight=False)
+    sys.stdout.flush()
+    sys.stdout.buffer.write((found.value or b"") + b"\n")
+
+
+@dlq_cli.command("export")
+def dlq_export(
+    path: Annotated[Path, typer.Argument(help="A file of JSON Lines; bytes that are no text as base64.")],
+    reason: ReasonOption = None, topic: TopicOption = None, since: SinceOption = None, text: TextOption = None,
+) -> None:  # fmt: skip
+    """Write dead letters to a file."""
+    found = _dead_letters(reason, topic, since, text)
+    path.write_bytes(letters.lines(found))
+    out.print(f"{len(found)} written to {path}")
+
+
+@dlq_cli.command("retry")
+def dlq_retry(
+    letter: Annotated[list[str] | None, typer.Argument(help="Names of `dlq list`; none: all that fit.")] = None,
+    reason: ReasonOption = "bug", topic: TopicOption = None, since: SinceOption = None, text: TextOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 10_000,
+) -> None:  # fmt: skip
+    """Publish dead letters again on the topic they came from, once the cause is mended. Twice is counted once."""
+    if letter:
+        everything = _dead_letters()
+        found = [letters.named(everything, name) for name in letter]
+    else:
+        found = _dead_letters(reason, topic, since, text, limit)
+
+    async def retry() -> int:
+        sender = kafka.Sender(settings.required_kafka(completed()))
+        try:
+            return await letters.publish_again(found, sender)
+        finally:
+            await sender.close()
+
+    out.print(f"{run_async(retry())} published again")
+
+
+def _dead_letters(
+    reason: str | None = None, topic: str | None = None, since: datetime | None = None, text: str | None = None,
+    limit: int | None = None,
+) -> list[kafka.Message]:  # fmt: skip
+    current = settings.required_kafka(completed())
+    when = since.replace(tzinfo=UTC) if since else None
+    held = run_async(kafka.read_all(current, current.topic_dlq))
+    return letters.chosen(held, letters.Wanted(reason, topic, when, text, limit))

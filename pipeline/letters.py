@@ -1,0 +1,96 @@
+"""Dead letters as a tool: find them, look at one, keep them elsewhere, publish them again. `pulseguard dlq`."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import Rejected
+from pipeline.kafka import Message, Sender
+from schemas.dead_letter import ORIGIN, RETRIED
+
+_PREFIX = "pulseguard_"
+_FIELDS = ("reason", "message", "topic", "partition", "offset", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which letters; None is any. ``text`` is looked for in reason's text and in the bytes."""
+
+    reason: str | None = None
+    topic: str | None = None
+    since: datetime | None = None
+    text: str | None = None
+    limit: int | None = None
+
+
+def chosen(letters: Sequence[Message], wanted: Wanted) -> list[Message]:
+    """Those wanted, in order of arrival; of more than ``limit``, the newest."""
+    found = [letter for letter in letters if _fits(letter, wanted)]
+    return found if wanted.limit is None else found[-wanted.limit :]
+
+
+def named(letters: Sequence[Message], name: str) -> Message:
+    """The letter at ``PARTITION@OFFSET`` of the dead letters' topic. Raises `Rejected` where there is none."""
+    for letter in letters:
+        if place(letter) == name:
+            return letter
+    raise Rejected(f"no dead letter {name}: `pulseguard dlq list` names them")
+
+
+def place(letter: Message) -> str:
+    """A letter's name: where it lies."""
+    return f"{letter.partition}@{letter.offset}"
+
+
+def about(letter: Message) -> dict[str, str]:
+    """Why and where from, as the headers tell; a dash where they do not."""
+    found = {name.removeprefix(_PREFIX): value.decode(errors="replace") for name, value in letter.headers}
+    return {name: found.get(name, "-") for name in _FIELDS}
+
+
+def row(letter: Message) -> dict[str, Any]:
+    """All of a letter for a program: bytes as text where they are UTF-8, else as base64."""
+    return {"letter": place(letter), **about(letter), "key": _text(letter.key), **_value(letter.value)}
+
+
+async def publish_again(letters: Sequence[Message], sender: Sender) -> int:
+    """Publish letters on the topics they came from; returns how many.
+
+    An anomaly without an id of its own keeps the one that its first place gave it: however often it is tried again, it
+    is counted once. Raises `Unavailable`.
+    """
+    for letter in letters:
+        own = [header for header in letter.headers if not header[0].startswith(_PREFIX) or header[0] == ORIGIN]
+        await sender.send(about(letter)["topic"], letter.key, letter.value, [*own, (RETRIED, place(letter).encode())])
+    return len(letters)
+
+
+def _fits(letter: Message, wanted: Wanted) -> bool:
+    origin = about(letter)
+    if wanted.reason not in {None, origin["reason"]} or wanted.topic not in {None, origin["topic"]}:
+        return False
+    if wanted.since is not None and letter.timestamp < wanted.since.timestamp() * 1000:
+        return False
+    return wanted.text is None or wanted.text in origin["message"] or wanted.text.encode() in (letter.value or b"")
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode(errors="replace")
+
+
+def _value(raw: bytes | None) -> dict[str, str | None]:
+    if raw is None:
+        return {"value": None}
+    try:
+        return {"value": raw.decode()}
+    except UnicodeDecodeError:
+        return {"value_base64": base64.b64encode(raw).decode()}
+
+
+def lines(letters: Sequence[Message]) -> bytes:
+    """JSON Lines of `row`."""
+    return b"".join(msgspec.json.encode(row(letter)) + b"\n" for letter in letters)

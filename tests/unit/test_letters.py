@@ -1,0 +1,80 @@
+"""Dead letters: chosen, shown, and published again with the identity they had."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from pipeline.errors import Rejected
+from pipeline.kafka import Headers, Message
+from pipeline.letters import Wanted, about, chosen, lines, named, publish_again
+from pipeline.stages.ingest import identify
+from pipeline.stages.publish import bury
+from schemas import Anomaly
+
+
+class Topic:
+    """Where a sender's records land, each one offset after the other."""
+
+    def __init__(self) -> None:
+        self.records: list[Message] = []
+
+    async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
+        self.records.append(Message(topic, 1, len(self.records), key, value, headers or [], 1_000_000))
+
+
+ANOMALY = Anomaly(error_type="x")
+FIRST = Message("anomalies", 3, 42, b"k", b"{}", [("traceparent", b"00-1"), ("pulseguard_reason", b"forged")], 1)
+
+
+async def buried(message: Message, reason: str = "bug", text: str = "why", topic_id: str | None = "tid") -> Message:
+    grave = Topic()
+    await bury(grave, "dlq", message, reason, text, topic_id)  # type: ignore[arg-type]
+    return grave.records[0]
+
+
+async def test_an_anomaly_keeps_its_id_however_often_it_is_tried_again():
+    """Buried, published again, buried again and published again: always the id of where it first lay."""
+    message = FIRST
+    for _ in range(3):
+        topic = Topic()
+        await publish_again([await buried(message)], topic)  # type: ignore[arg-type]
+        message = topic.records[0]
+        assert (message.topic, message.key, message.value) == ("anomalies", b"k", b"{}")
+        assert identify(ANOMALY, message, "tid") == identify(ANOMALY, FIRST, "tid")
+        assert dict(message.headers)["traceparent"] == b"00-1"
+        assert sum(name == "pulseguard_origin" for name, _ in message.headers) == 1
+    assert identify(ANOMALY, message, "another topic") == identify(ANOMALY, FIRST, "tid")
+
+
+@pytest.mark.parametrize("origin", [b"", b"tid/1", b"tid/x/1", b"a b/1/2", b"t/1/" + b"9" * 30, b"\xff/1/2", b"t/-1/2"])
+def test_an_origin_that_is_none_is_not_believed(origin: bytes):
+    """What is not of the form is as if it were not there."""
+    forged = Message("anomalies", 3, 42, None, b"{}", [("pulseguard_origin", origin)], 1)
+    assert identify(ANOMALY, forged, "tid") == identify(ANOMALY, FIRST, "tid")
+
+
+async def test_an_id_of_its_own_stays():
+    letter = await buried(FIRST)
+    assert identify(Anomaly(error_type="x", id="mine"), letter, "tid") == "mine"
+
+
+async def test_letters_are_chosen_by_reason_topic_time_and_text():
+    """Each filter alone, and the newest of many."""
+    one = await buried(FIRST, "bug", "ZeroDivisionError")
+    two = await buried(Message("feedback", 0, 1, None, b"\xff\x00", [], 1), "rejected", "not JSON", None)
+    both = [one, two]
+    assert chosen(both, Wanted()) == both
+    assert chosen(both, Wanted(reason="bug")) == [one]
+    assert chosen(both, Wanted(topic="feedback")) == [two]
+    assert chosen(both, Wanted(text="Zero")) == [one]
+    assert chosen(both, Wanted(text="{}")) == [one]
+    assert chosen(both, Wanted(limit=1)) == [two]
+    assert chosen(both, Wanted(since=datetime(1970, 1, 1, 0, 10, tzinfo=UTC))) == both
+    assert chosen(both, Wanted(since=datetime(1970, 1, 1, 1, tzinfo=UTC))) == []
+    rows = [msgspec.json.decode(line) for line in lines(both).splitlines()]
+    assert (rows[0]["value"], rows[1]["value_base64"]) == ("{}", "/wA=")
+    assert about(one)["reason"] == "bug"  # ours, not what the producer forged
+    assert named(both, "1@0") is one
+    with pytest.raises(Rejected, match="no dead letter 9@9"):
+        named(both, "9@9")
