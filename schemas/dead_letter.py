@@ -7,7 +7,7 @@ import msgspec
 
 Reason = Literal["rejected", "bug", "refused"]
 ORIGIN = "pulseguard_origin"
-"""The header that says where an anomaly first lay, TOPIC ID/PARTITION/OFFSET: its id derives from that also later."""
+"""The header that says where and when an anomaly first lay (TOPIC ID/PARTITION/OFFSET/MS): its id derives from that."""
 RETRIED = "pulseguard_retried"
 """The header of a record that was published again: which dead letter it was."""
 

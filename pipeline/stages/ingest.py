@@ -20,7 +20,7 @@ _NESTING = 100
 
 _BACKSLASH, _QUOTE = b'\\"'
 
-_ORIGIN = re.compile(rb"([!-.0-~]{1,64})/(\d{1,10})/(\d{1,19})")
+_ORIGIN = re.compile(rb"[!-.0-~]{1,64}/\d{1,10}/\d{1,19}/-?\d{1,19}")
 _anomaly = msgspec.json.Decoder(Anomaly)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -50,17 +50,19 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
 
 
 def identify(anomaly: Anomaly, message: Message, topic_id: str) -> str:
-    """The producer's id, or one from where the record lies: redelivery gives the same.
+    """The producer's id, or one from where and when the record was written: redelivery gives the same.
 
-    ``topic_id`` is Kafka's own id of the topic, so that a topic that is made anew repeats no id. A dead letter that was
-    published again tells where it first lay.
+    ``topic_id`` is Kafka's own id of the topic. With the record's time, a topic that is made anew under a running
+    worker repeats no id either. A dead letter that was published again tells where it first lay.
     """
-    origin = _ORIGIN.fullmatch(dict(message.headers).get(ORIGIN) or b"")
-    if origin:
-        topic_id, partition, offset = origin[1].decode(), int(origin[2]), int(origin[3])
-    else:
-        partition, offset = message.partition, message.offset
-    return anomaly.id or "anm_" + _digest([topic_id, partition, offset])
+    told = _ORIGIN.fullmatch(dict(message.headers).get(ORIGIN) or b"")
+    origin = told[0] if told else origin_of(message, topic_id)
+    return anomaly.id or "anm_" + _digest(origin.decode())
+
+
+def origin_of(message: Message, topic_id: str) -> bytes:
+    """Where a record lies, and its time: TOPIC ID/PARTITION/OFFSET/MILLISECONDS."""
+    return f"{topic_id}/{message.partition}/{message.offset}/{message.timestamp}".encode()
 
 
 def fingerprint(anomaly: Anomaly) -> str:

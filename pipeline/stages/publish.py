@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message, Sender
+from pipeline.stages.ingest import origin_of
 from schemas import DeadLetter, Reason
 from schemas.dead_letter import ORIGIN
 
@@ -40,7 +41,7 @@ async def bury(
     )  # fmt: skip
     origin = dict(message.headers).get(ORIGIN)
     if origin is None and topic_id is not None:
-        origin = f"{topic_id}/{message.partition}/{message.offset}".encode()
+        origin = origin_of(message, topic_id)
     own = [header for header in message.headers if not header[0].startswith("pulseguard_")]
     headers = [*own, *letter.headers(), *([(ORIGIN, origin)] if origin else [])]
     try:

@@ -1,5 +1,6 @@
 """Dead letters: chosen, shown, and published again with the identity they had."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -47,7 +48,14 @@ async def test_an_anomaly_keeps_its_id_however_often_it_is_tried_again():
     assert identify(ANOMALY, message, "another topic") == identify(ANOMALY, FIRST, "tid")
 
 
-@pytest.mark.parametrize("origin", [b"", b"tid/1", b"tid/x/1", b"a b/1/2", b"t/1/" + b"9" * 30, b"\xff/1/2", b"t/-1/2"])
+def test_a_topic_made_anew_repeats_no_id():
+    """The same place at another time is another anomaly, also for a worker that knows the old topic's id."""
+    assert identify(ANOMALY, FIRST, "tid") != identify(ANOMALY, replace(FIRST, timestamp=2), "tid")
+
+
+@pytest.mark.parametrize(
+    "origin", [b"", b"tid/1/2", b"tid/x/1/1", b"a b/1/2/3", b"t/1/" + b"9" * 30 + b"/1", b"\xff/1/2/3", b"t/-1/2/3"]
+)
 def test_an_origin_that_is_none_is_not_believed(origin: bytes):
     """What is not of the form is as if it were not there."""
     forged = Message("anomalies", 3, 42, None, b"{}", [("pulseguard_origin", origin)], 1)
