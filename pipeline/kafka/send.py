@@ -10,6 +10,8 @@ from pipeline.errors import Unavailable
 from pipeline.kafka.client import Headers, common, translated
 from pipeline.settings import Settings
 
+TIMEOUT_MS = 30_000
+"""How long a record may wait for its acknowledgement."""
 LARGEST_RECORD = 10_000_000
 """Bytes that a record may have, where the topic allows it."""
 
@@ -27,7 +29,7 @@ class Sender:
             "enable.idempotence": True,  # and with it acks=all
             "linger.ms": 2,
             "compression.type": "lz4",
-            "message.timeout.ms": 30_000,
+            "message.timeout.ms": TIMEOUT_MS,
             "message.max.bytes": LARGEST_RECORD,
         }
         self._producer = Producer(self._config)
@@ -77,7 +79,8 @@ class Sender:
 
     async def close(self) -> None:
         """Wait up to 10 s for what is under way, then stop."""
-        await asyncio.to_thread(self._producer.flush, 10)
+        for producer in (self._producer, *self._retired):
+            await asyncio.to_thread(producer.flush, 10)
         self._closing.set()
         await asyncio.to_thread(self._poller.join, 2)
 

@@ -1,0 +1,122 @@
+"""The clients against a broker that goes away, and topics that are made anew."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from pipeline import kafka
+from pipeline.errors import Unavailable
+from pipeline.kafka import send
+from pipeline.settings import Settings
+from tests import brokers
+from tests.conftest import on
+from tests.program import until
+
+
+@pytest.fixture
+async def own(request: pytest.FixtureRequest) -> AsyncIterator[brokers.Broker]:
+    """A broker that may be killed, of the session's kind."""
+    async with brokers.running(brokers.make(request.config.getoption("--broker"))) as broker:
+        yield broker
+
+
+async def test_a_producer_that_gave_up_is_replaced(own: brokers.Broker, monkeypatch: pytest.MonkeyPatch):
+    """While the broker is away a record is refused as unavailable; once it is back the same sender is let in again."""
+    monkeypatch.setattr(send, "TIMEOUT_MS", 3000)
+    settings = on(own)
+    await kafka.create_topics(settings)
+    sender = kafka.Sender(settings)
+    try:
+        await sender.send("decisions", b"k", b"before")
+        await own.kill()
+        with pytest.raises(Unavailable):
+            await sender.send("decisions", b"k", b"lost")
+        await own.start()
+        await kafka.create_topics(settings)  # the embedded one has forgotten them
+
+        async def sent() -> bool:
+            try:
+                await sender.send("decisions", b"k", b"after")
+            except Unavailable:
+                return False
+            return True
+
+        await until(sent, 60, "an acknowledgement")
+    finally:
+        await sender.close()
+    values = [message.value for message in await kafka.read_all(settings, "decisions")]
+    assert b"after" in values
+
+
+def topics(settings: Settings) -> Settings:
+    """A topic of this test's own."""
+    return replace(settings, topic_decisions=f"decisions-{uuid4().hex[:8]}", topic_partitions=2)
+
+
+async def first(batches: AsyncIterator[list[kafka.Message]], wanted: int) -> list[bytes | None]:
+    """The next ``wanted`` values, whatever batches they come in."""
+    values: list[bytes | None] = []
+    async with asyncio.timeout(60):
+        async for batch in batches:
+            values += [message.value for message in batch]
+            if len(values) >= wanted:
+                return values
+    raise AssertionError
+
+
+async def test_a_tail_says_when_the_backlog_has_come_and_goes_on(kafka_server: brokers.Broker):
+    """What was there, then one empty batch, then what comes."""
+    settings = topics(on(kafka_server))
+    await kafka.create_topics(settings)
+    sender = kafka.Sender(settings)
+    try:
+        for number in range(5):
+            await sender.send(settings.topic_decisions, f"{number}".encode(), f"{number}".encode())
+        seen: list[list[kafka.Message]] = []
+        async with kafka.tail(settings, [settings.topic_decisions], 100) as batches, asyncio.timeout(60):
+            async for batch in batches:
+                seen.append(batch)
+                if not batch:
+                    break
+            assert sorted(message.value or b"" for batch in seen for message in batch) == [b"0", b"1", b"2", b"3", b"4"]
+            await sender.send(settings.topic_decisions, b"5", b"5")
+            assert await first(batches, 1) == [b"5"]
+    finally:
+        await sender.close()
+
+
+async def test_a_tail_notices_that_its_topic_was_made_anew(
+    kafka_server: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+):
+    """Its offsets would mean other records: it ends, and says so."""
+    if kafka_server.kind == "embedded":
+        pytest.skip("a topic that is deleted on the embedded broker crashes librdkafka 2.16 itself, natively")
+    monkeypatch.setattr(kafka.consume, "LAYOUT_SECONDS", 0.5)
+    settings = topics(on(kafka_server))
+    await kafka.create_topics(settings)
+    admin = AdminClient({"bootstrap.servers": settings.kafka})
+    name = settings.topic_decisions
+    async with kafka.tail(settings, [name], 100) as batches, asyncio.timeout(90):
+        await asyncio.to_thread(admin.delete_topics([name])[name].result)
+        await until(lambda: made(settings), 60, "the topic made anew")
+        with pytest.raises(kafka.TopicReplaced, match=name):
+            await first(batches, 1)
+
+
+async def made(settings: Settings) -> bool:
+    """Make the topic; a broker may need some time to forget the old one."""
+    before = await known(settings)
+    if before is None:
+        await kafka.create_topics(settings)
+    return await known(settings) is not None
+
+
+async def known(settings: Settings) -> str | None:
+    try:
+        return await kafka.topic_id(settings, settings.topic_decisions)
+    except Unavailable:
+        return None
