@@ -23,7 +23,7 @@ from pipeline.gateway.app import build as build_gateway
 from pipeline.gateway.app import serve_gateway
 from pipeline.index import Index, open_index
 from pipeline.knowledge import read_incidents
-from pipeline.llm import open_llm
+from pipeline.llm import Llm, open_llm
 from pipeline.migrations import migrate
 from pipeline.settings import ROLES, Settings
 from pipeline.sinks.relay import serve_relay
@@ -69,23 +69,21 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         if seed:
             await _seed(record)
         log.debug("parts_open")
-        tasks = await stack.enter_async_context(_Tasks(stop))
-        worker_ready = asyncio.Event()
         if {"worker", "gateway"} & set(roles):
-            embedder = await asyncio.to_thread(open_embedder, settings)
-            index = await stack.enter_async_context(open_index(settings, embedder))
-            await index.sync(record)
+            index = await _open_index(stack, settings, record)
+            llm = _open_llm(stack, settings) if "worker" in roles else None
             log.debug("index_level")
-            tasks.start(_keep_level(index, record), "sync")
         if "relay" in roles:
             await stack.enter_async_context(serve_relay(settings))
         log.debug("relay_up")
+        # After everything that the roles use: what closes first is drained while the rest is still open.
+        tasks = await stack.enter_async_context(_Tasks(stop))
+        worker_ready = asyncio.Event()
+        if {"worker", "gateway"} & set(roles):
+            tasks.start(_keep_level(index, record), "sync")
         if "slack" in roles:
             tasks.start(run_slack(settings, record, sender), "slack")
         if "worker" in roles:
-            llm = open_llm(settings)
-            if llm is not None:
-                stack.push_async_callback(llm.close)
             if settings.kafka_is_embedded:
                 await kafka.prime_group(settings, worker.GROUP)
             log.debug("primed")
@@ -102,6 +100,20 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         if not stop.is_set():
             await when_ready(settings)
         await stop.wait()
+
+
+async def _open_index(stack: AsyncExitStack, settings: Settings, record: Record) -> Index:
+    embedder = await asyncio.to_thread(open_embedder, settings)
+    index = await stack.enter_async_context(open_index(settings, embedder))
+    await index.sync(record)
+    return index
+
+
+def _open_llm(stack: AsyncExitStack, settings: Settings) -> Llm | None:
+    llm = open_llm(settings)
+    if llm is not None:
+        stack.push_async_callback(llm.close)
+    return llm
 
 
 async def up(settings: Settings, when_ready: Ready) -> None:
