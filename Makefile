@@ -11,7 +11,7 @@ ON_KAFKA := tests/integration/test_kafka.py tests/integration/test_slack.py test
 # What `make test` repeats on Apache Kafka where Java and Maven are found: what differs most from broker to broker.
 ON_APACHE := tests/integration/test_kafka.py tests/integration/test_slack.py tests/chaos/test_kill.py
 
-.PHONY: help setup up demo test test-kafka test-docker eval check lock generate clean
+.PHONY: help setup up demo test test-kafka test-docker chaos soak eval check lock generate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,17 @@ test-kafka: setup ## integration and chaos on Apache Kafka, one broker and three
 
 test-docker: setup ## the same promises on Kafka, PostgreSQL and Qdrant in containers (needs a Docker engine)
 	@$(BIN)/python -m pytest -q -rs tests/docker
+
+# What these two play on, and from what seed: make chaos BROKER=apache SEED=7
+BROKER := embedded
+SEED := 1
+MINUTES := 30
+
+chaos: setup ## every fault of tests/chaos in full size (BROKER=embedded|apache|cluster, SEED=1)
+	@$(BIN)/python -m pytest -q tests/chaos --chaos all --broker $(BROKER) --seed $(SEED)
+
+soak: setup ## mixed load and random faults for MINUTES=30; memory and file descriptors are watched
+	@$(BIN)/python -m tests.chaos soak --broker $(BROKER) --seed $(SEED) --minutes $(MINUTES)
 
 eval: setup ## measure retrieval and confidence on deploy/eval, and on EVAL_DATASET=DIR where it is named
 	@$(BIN)/pulseguard eval --dataset deploy/eval

@@ -23,7 +23,7 @@ from pipeline.gateway.app import build as build_gateway
 from pipeline.gateway.app import serve_gateway
 from pipeline.index import Index, open_index
 from pipeline.knowledge import read_incidents
-from pipeline.llm import open_llm
+from pipeline.llm import Llm, open_llm
 from pipeline.migrations import migrate
 from pipeline.settings import ROLES, Settings
 from pipeline.sinks import slack
@@ -70,21 +70,19 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         calibration = load_calibration(settings.calibration_file)
         if seed:
             await _seed(record)
+        if {"worker", "gateway"} & set(roles):
+            index = await _open_index(stack, settings, record)
+            llm = _open_llm(stack, settings) if "worker" in roles else None
+        if "relay" in roles:
+            await stack.enter_async_context(serve_relay(settings))
+        # After everything that the roles use: what closes first is drained while the rest is still open.
         tasks = await stack.enter_async_context(_Tasks(stop))
         worker_ready = asyncio.Event()
         if {"worker", "gateway"} & set(roles):
-            embedder = await asyncio.to_thread(open_embedder, settings)
-            index = await stack.enter_async_context(open_index(settings, embedder))
-            await index.sync(record)
             tasks.start(_keep_level(index, record), "sync")
-        if "relay" in roles:
-            await stack.enter_async_context(serve_relay(settings))
         if "slack" in roles:
             tasks.start(run_slack(settings, record, sender), "slack")
         if "worker" in roles:
-            llm = open_llm(settings)
-            if llm is not None:
-                stack.push_async_callback(llm.close)
             if settings.kafka_is_embedded:
                 await kafka.prime_group(settings, worker.GROUP)
             topic_id = await kafka.topic_id(settings, settings.topic_anomalies)
@@ -100,6 +98,20 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         if not stop.is_set():
             await when_ready(settings)
         await stop.wait()
+
+
+async def _open_index(stack: AsyncExitStack, settings: Settings, record: Record) -> Index:
+    embedder = await asyncio.to_thread(open_embedder, settings)
+    index = await stack.enter_async_context(open_index(settings, embedder))
+    await index.sync(record)
+    return index
+
+
+def _open_llm(stack: AsyncExitStack, settings: Settings) -> Llm | None:
+    llm = open_llm(settings)
+    if llm is not None:
+        stack.push_async_callback(llm.close)
+    return llm
 
 
 async def up(settings: Settings, when_ready: Ready) -> None:

@@ -26,8 +26,10 @@ TABLES = "anomalies, episodes, decisions, incidents, feedback, notifications, pr
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which Kafka the suites run on: see tests/brokers.py."""
+    """Which Kafka the suites run on: see tests/brokers.py. Which scenarios of tests/chaos, and from what seed."""
     parser.addoption("--broker", choices=brokers.KINDS, default="embedded")
+    parser.addoption("--chaos", choices=("fast", "all"), default="fast")
+    parser.addoption("--seed", type=int, default=1)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

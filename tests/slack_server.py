@@ -12,16 +12,21 @@ from aiohttp import web
 
 @dataclass
 class SlackServer:
-    """``script`` are the next answers, one a post; then ``ok`` for ever. ``posts`` are (time, body), as they came."""
+    """``script`` are the next answers, one a post; then ``ok`` for ever. ``posts`` are (time, body), as they came.
+
+    ``answers`` are the words that they were answered with.
+    """
 
     webhook: str = ""
     api: str = ""
     script: list[str] = field(default_factory=list)
     posts: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.posts.append((monotonic(), await request.json()))
         word = self.script.pop(0) if self.script else "ok"
+        self.answers.append(word)
         bot = request.path.startswith("/api/")
         if word.isdigit():
             return web.Response(status=int(word), text="played")
@@ -29,12 +34,14 @@ class SlackServer:
             return web.Response(status=429, headers={"Retry-After": word.removeprefix("limit ")}, text="")
         if word == "hang":
             await asyncio.sleep(30)
+        if word == "slow":
+            await asyncio.sleep(2)
         if word == "reset":
             assert request.transport is not None
             request.transport.abort()
         if word == "garbage":
             return web.Response(text="<not json", content_type="application/json", status=500)
-        if word not in {"ok", "hang", "reset"}:
+        if word not in {"ok", "slow", "hang", "reset"}:
             return web.json_response({"ok": False, "error": word})
         return web.json_response({"ok": True, "ts": "17.5"}) if bot else web.Response(text="ok")
 

@@ -4,7 +4,7 @@ Claim, post, mark, acknowledge: a crash between post and mark may repeat one mes
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ GROUP = "pulseguard-slack"
 INTERVAL = 1.0
 """Seconds between posts to one channel: Slack's limit."""
 _TIMEOUT = 10
+_GRACE = 15
 _OK, _REQUEST_TIMEOUT, _TOO_MANY, _SERVER_ERROR = 200, 408, 429, 500
 _LIMITED = "HTTP 429"
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
@@ -58,7 +59,7 @@ async def run_slack(settings: Settings, record: Notifications, sender: kafka.Sen
     async with kafka.subscribe(settings, [settings.topic_decisions], GROUP) as subscription:
         async for message in subscription:
             try:
-                await _notify(settings, record, sender, channel, post, pace, message, subscription)
+                await _to_its_end(_notify(settings, record, sender, channel, post, pace, message, subscription))
             except _HandedOver:
                 continue
             await _acknowledge(subscription, message)
@@ -66,6 +67,17 @@ async def run_slack(settings: Settings, record: Notifications, sender: kafka.Sen
 
 class _HandedOver(Exception):
     """Another replica has the partition now, and posts the message."""
+
+
+async def _to_its_end(begun: Coroutine[Any, Any, None]) -> None:
+    """Await what is begun; a stop waits for it, for `_GRACE` seconds: a post that is not marked comes twice."""
+    task = asyncio.ensure_future(begun)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=_GRACE)
+        task.cancel()
+        raise
 
 
 async def _acknowledge(subscription: kafka.Subscription, message: kafka.Message) -> None:

@@ -179,3 +179,20 @@ async def test_a_webhook_that_is_no_url_names_its_setting(place: tuple[Settings,
     settings, sender = place
     with pytest.raises(Misconfigured, match="SLACK_WEBHOOK_URL"):
         await run_slack(replace(settings, slack_webhook_url="hooks.slack.com/x"), Notebook(), sender)
+
+
+async def test_a_stop_waits_for_the_post_that_is_under_way(place: tuple[Settings, kafka.Sender]):
+    """Stopped while Slack takes its time, the sink hears the answer and marks it; the next one posts nothing again."""
+    settings, sender = place
+    notebook = Notebook()
+    async with slack_server("slow") as server:
+        async with sink(hooked(settings, server), notebook, sender):
+            await sender.send(settings.topic_decisions, b"k", body("dec_1"))
+            async with asyncio.timeout(30):
+                while not server.posts:
+                    await asyncio.sleep(0.02)
+        assert notebook.states["dec_1"][0] == "sent"
+        async with sink(hooked(settings, server), notebook, sender):
+            await sender.send(settings.topic_decisions, b"k", body("dec_2"))
+            await notebook.ended("dec_2")
+        assert len(server.posts) == 2
