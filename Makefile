@@ -9,7 +9,7 @@ PYTHON ?=
 SUITES := $(wildcard tests/unit tests/integration tests/kafka tests/chaos tests/browser)
 ON_KAFKA := tests/integration/test_kafka.py tests/integration/test_slack.py tests/integration/test_relay.py tests/chaos
 # What `make test` repeats on Apache Kafka where Java and Maven are found: what differs most from broker to broker.
-ON_APACHE := tests/integration/test_kafka.py tests/integration/test_slack.py tests/chaos/test_kill.py
+ON_APACHE := tests/integration/test_kafka.py tests/integration/test_slack.py tests/chaos/test_scenarios.py::test_the_promise_holds[worker-killed-in-500-slow-decisions]
 
 .PHONY: help setup up demo test test-kafka test-docker chaos soak eval check lock generate clean
 

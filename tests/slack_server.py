@@ -14,7 +14,8 @@ from aiohttp import web
 class SlackServer:
     """``script`` are the next answers, one a post; then ``ok`` for ever. ``posts`` are (time, body), as they came.
 
-    ``answers`` are the words that they were answered with.
+    ``answers`` are the words that they were answered with. Of ``hang`` nobody knows whether it was shown, ``stuck`` was
+    not.
     """
 
     webhook: str = ""
@@ -32,7 +33,7 @@ class SlackServer:
             return web.Response(status=int(word), text="played")
         if word.startswith("limit "):
             return web.Response(status=429, headers={"Retry-After": word.removeprefix("limit ")}, text="")
-        if word == "hang":
+        if word in {"hang", "stuck"}:
             await asyncio.sleep(30)
         if word == "slow":
             await asyncio.sleep(2)

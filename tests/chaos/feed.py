@@ -12,7 +12,7 @@ from tests.chaos.rig import Rig
 from tests.chaos.scenarios import scenario
 
 
-@scenario(fast=True)
+@scenario()
 async def clients_come_back(rig: Rig) -> None:
     """A client's line breaks again and again; with its cursor it gets every decision, each once, and no gap."""
     listener = await rig.with_relay()

@@ -280,6 +280,15 @@ def read_topic(bootstrap: str, topic: str) -> list[Any]:
         consumer.close()
 
 
+async def republish(bootstrap: str, records: Iterable[Any]) -> None:
+    """Publish copies of records to where they came from."""
+    producer = Producer({"bootstrap.servers": bootstrap, "client.id": CLIENT, "acks": "all", "log_level": 0})
+    for record in records:
+        producer.produce(record.topic(), record.value(), record.key(), record.partition(), headers=record.headers())
+    left = await asyncio.to_thread(producer.flush, 30)
+    assert left == 0, f"{left} records were not acknowledged"
+
+
 def committed(bootstrap: str, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int]:
     """Partition → the offset that the group has acknowledged up to."""
     consumer = _consumer(bootstrap, group)

@@ -14,7 +14,7 @@ from tests.chaos.scenarios import scenario
 TIMEOUT = 4.0
 
 
-@scenario(fast=True)
+@scenario()
 async def model_limits(rig: Rig) -> None:
     """The model answers 429 with Retry-After to every other request; it is asked again when it said."""
     await _misbehaving(rig, _every_other(played.with_status(429, "1")), fails=False)

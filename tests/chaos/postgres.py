@@ -8,7 +8,7 @@ from tests.chaos.rig import Rig
 from tests.chaos.scenarios import scenario
 
 
-@scenario(fast=True)
+@scenario()
 async def postgres_restart(rig: Rig) -> None:
     """PostgreSQL is stopped under load, stays away for some seconds, and comes back; nothing is dead-lettered."""
     await rig.worker()
@@ -97,7 +97,7 @@ async def postgres_deadlocks(rig: Rig) -> None:
     await _failing(rig, "40P01", 0.025)
 
 
-@scenario(fast=True)
+@scenario()
 async def postgres_serialization_failures(rig: Rig) -> None:
     """One row in forty fails with SQLSTATE 40001 (serialization failure), and its whole transaction with it."""
     await _failing(rig, "40001", 0.025)

@@ -76,7 +76,7 @@ async def worker_clock_jumps(rig: Rig) -> None:
         rig.over()
 
 
-@scenario(fast=True)
+@scenario()
 async def anomalies_without_id(rig: Rig) -> None:
     """Anomalies that bring no id are told apart by where they lie: each counts once, also when a worker is killed."""
     worker = await rig.worker()

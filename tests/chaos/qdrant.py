@@ -9,7 +9,7 @@ from tests.chaos.rig import Rig
 from tests.chaos.scenarios import scenario
 
 
-@scenario(fast=True)
+@scenario()
 async def qdrant_away(rig: Rig) -> None:
     """Nobody listens at Qdrant's port for some seconds; then it answers 503; then it is back."""
     line, server = await _with_qdrant(rig)

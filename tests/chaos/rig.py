@@ -24,7 +24,7 @@ from pipeline.knowledge import read_incidents
 from pipeline.stages.record import open_record
 from tests import brokers
 from tests.chaos.database import Database
-from tests.chaos.ledger import Account, Found, Ledger, committed, read_topic
+from tests.chaos.ledger import Account, Found, Ledger, committed, read_topic, republish
 from tests.chaos.listener import Listener
 from tests.chaos.load import Event
 from tests.chaos.proxy import Proxy
@@ -95,6 +95,11 @@ class Rig:
     async def send(self, events: Iterable[Event], *, per_second: float | None = None) -> None:
         """Publish, acknowledged, into the ledger."""
         await self.ledger.publish(events, per_second=per_second)
+
+    async def publish_again(self, topic: str) -> None:
+        """Repeat every record that a topic holds, byte for byte."""
+        records = await asyncio.to_thread(read_topic, self.broker.bootstrap, topic)
+        await republish(self.broker.bootstrap, records)
 
     @asynccontextmanager
     async def sending(self, events: Iterable[Event], per_second: float) -> AsyncIterator[None]:

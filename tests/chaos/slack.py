@@ -8,7 +8,7 @@ from tests.chaos.rig import Rig, shown
 from tests.chaos.scenarios import scenario
 
 
-@scenario(fast=True)
+@scenario()
 async def slack_killed(rig: Rig) -> None:
     """The Slack role is killed with -9 while it posts, again and again; each death may repeat one message, no more."""
     await rig.with_slack()
@@ -40,6 +40,37 @@ async def slack_killed_before_it_marks(rig: Rig) -> None:
     rig.promise(account.duplicate_messages == 1, f"{account.duplicate_messages} messages came twice, and one must")
 
 
+@scenario(fast=True)
+async def slack_killed_before_slack_shows(rig: Rig) -> None:
+    """The Slack role is killed while its message is on the way, and Slack never gets to show it: it is posted again."""
+    slack_server = await rig.with_slack("stuck")
+    await rig.worker()
+    await rig.send(distinct(rig.chance, 3))
+    slack = await rig.run("slack")
+    await _posted(rig, 1)
+    rig.kill(slack)
+    rig.over()
+    await rig.run("slack")
+    account = await rig.settle()
+    rig.promise(account.duplicate_messages == 0, "a message came twice, and none had to")
+    rig.promise(slack_server.answers[0] == "stuck", "the fault hit nobody")
+
+
+@scenario(fast=True)
+async def decisions_come_twice(rig: Rig) -> None:
+    """Every record of `decisions` is delivered once more, as at-least-once allows; Slack and feed show each id once."""
+    await rig.with_slack()
+    await rig.with_relay()
+    await rig.worker()
+    await rig.run("slack")
+    await rig.send(distinct(rig.chance, 5))
+    await _shown(rig, 5)
+    await rig.publish_again("decisions")
+    await rig.send(distinct(rig.chance, 3, "after"))
+    await _shown(rig, 8)
+    rig.over()
+
+
 @scenario()
 async def slack_stopped(rig: Rig) -> None:
     """The Slack role is asked to stop while Slack takes 2 s over a message: it waits for that; nothing is repeated."""
@@ -54,7 +85,7 @@ async def slack_stopped(rig: Rig) -> None:
     await rig.run("slack")
 
 
-@scenario(fast=True)
+@scenario()
 async def slack_limits(rig: Rig) -> None:
     """Slack answers 429 with Retry-After; it is asked again no sooner, and every message comes once."""
     await _misbehaving(rig, "limit 2", "ok", "limit 1", "limit 1")

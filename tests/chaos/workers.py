@@ -10,7 +10,7 @@ from tests.chaos.scenarios import scenario
 from tests.model_server import ModelServer, slow
 
 
-@scenario(fast=True)
+@scenario()
 async def worker_killed_idle(rig: Rig) -> None:
     """A worker with nothing to do is killed with -9; what is sent while nobody works is settled by the next one."""
     worker = await rig.worker()
@@ -49,19 +49,20 @@ async def worker_killed_with_200_calls_in_flight(rig: Rig) -> None:
     await rig.worker()
 
 
-@scenario()
+@scenario(fast=True)
 async def worker_killed_in_500_slow_decisions(rig: Rig) -> None:
     """A worker is killed with -9 in the middle of 500 slow decisions, and started again: each has exactly one."""
     model = await rig.with_model(slow(1.0), in_flight=64, limit=15)
     worker = await rig.worker()
-    await rig.send(distinct(rig.chance, 500))
-    await rig.decisions(rig.chance.randrange(150, 300))
+    count = rig.many(500, 150)
+    await rig.send(distinct(rig.chance, count))
+    await rig.decisions(rig.chance.randrange(count // 3, count // 2))
     rig.kill(worker)
     rig.over()
     await rig.worker()
-    await rig.decisions(500)
-    rig.say(f"the model was asked {len(model.asked)} times for 500 decisions")
-    rig.promise(len(model.asked) <= 500 + 64, "more was asked again than what was in flight")
+    await rig.decisions(count)
+    rig.say(f"the model was asked {len(model.asked)} times for {count} decisions")
+    rig.promise(len(model.asked) <= count + 64, "more was asked again than what was in flight")
 
 
 @scenario(fast=True)

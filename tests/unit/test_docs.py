@@ -13,6 +13,8 @@ import yaml
 from pipeline.__main__ import cli
 from pipeline.settings import Settings
 from schemas import Anomaly
+from tests.chaos import play  # noqa: F401 - registers the scenarios
+from tests.chaos.scenarios import OURS, SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -101,3 +103,17 @@ def test_the_example_environment_names_real_variables() -> None:
     """Each variable of deploy/env.example is a setting, a provider's key, or PostgreSQL's password for compose."""
     names = set(re.findall(r"^#?([A-Z][A-Z_]+)=", (ROOT / "deploy/env.example").read_text(), re.MULTILINE))
     assert {name for name in names - VARIABLES if not name.endswith("_API_KEY")} == {"POSTGRES_PASSWORD"}
+
+
+def test_the_table_of_guarantees_names_every_scenario() -> None:
+    """Each fault of deploy/GUARANTEES.md leads to scenarios that exist, and each scenario is in its table once."""
+    lines = (ROOT / "deploy/GUARANTEES.md").read_text().splitlines()
+    start = lines.index("| fault | what happens | scenario |")
+    cells = [line.split("|")[-2] for line in lines[start + 2 :] if line.startswith("|")]
+    named = [name for cell in cells for name in re.findall(r"`([a-z0-9-]+)`", cell)]
+    assert sorted(named) == sorted(SCENARIOS)
+
+
+def test_every_scenario_says_what_it_does() -> None:
+    """`--list` has a sentence for each, and each can be played on some broker of the suite's own."""
+    assert all(one.says.endswith(".") and set(one.brokers) & set(OURS) for one in SCENARIOS.values())
