@@ -12,12 +12,11 @@ from tests.program import until
 class Listener:
     """``shown``: decision id → every body that it was sent. ``gaps``: how often it was told of one."""
 
-    def __init__(self, url: str, chance: Any) -> None:
+    def __init__(self, url: str) -> None:
         self.shown: dict[str, list[str]] = {}
         self.gaps = 0
         self.visits = 0
         self._url = url
-        self._chance = chance
         self._cursor: str | None = None
         self._task: asyncio.Task[None] | None = None
 

@@ -98,8 +98,10 @@ def _every_other(mood: played.Behaviour) -> played.Behaviour:
 
 
 def any_of(rig: Rig, *moods: played.Behaviour) -> played.Behaviour:
+    dice = rig.dice("model")
+
     async def behave(request: web.Request, question: dict[str, Any], count: int) -> web.StreamResponse:
-        return await rig.chance.choice(moods)(request, question, count)
+        return await dice.choice(moods)(request, question, count)
 
     return behave
 

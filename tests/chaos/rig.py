@@ -72,6 +72,10 @@ class Rig:
         self.chance = random.Random(self.seed)
         self.ledger = Ledger(self.broker.bootstrap)
 
+    def dice(self, name: str) -> random.Random:
+        """A chance of its own for what draws at times of its own, so that the load stays the same for a seed."""
+        return random.Random(f"{self.seed}/{name}")
+
     def many(self, full: int, small: int) -> int:
         """How many: the real number, or that of every day."""
         return small if self.small else full
@@ -103,9 +107,10 @@ class Rig:
 
     @asynccontextmanager
     async def sending(self, events: Iterable[Event], per_second: float) -> AsyncIterator[None]:
-        """Publish while the body runs, and to the end of ``events``."""
+        """Publish while the body runs, and to the end of ``events``, which are drawn before the body draws anything."""
+        drawn = list(events)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.ledger.publish(events, per_second=per_second, seconds=120))
+            group.create_task(self.ledger.publish(drawn, per_second=per_second, seconds=120))
             yield
 
     async def forget(self) -> None:
@@ -181,7 +186,7 @@ class Rig:
         """Start a relay, and a client that comes back whenever it is cut off."""
         port = free_port()
         await self.run("relay", RELAY_PORT=str(port))
-        self.listener = Listener(self.feed_url(port), self.chance)
+        self.listener = Listener(self.feed_url(port))
         self.stack.push_async_callback(self.listener.vanish)
         await self.listener.listen()
         return self.listener
@@ -232,7 +237,8 @@ class Rig:
                 account = await self._look() or account  # what a late redelivery did is in there
                 break
             if time.monotonic() > deadline:
-                account = account or Account(sent=len(self.ledger.entries), broken=["nothing could be read"])
+                sent = len(self.ledger.entries)
+                account = account or Account(sent=sent, lost=sent, broken=["nothing could be read"])
                 account.broken.append(f"not settled within {seconds:g} s")
                 break
             await asyncio.sleep(0.5)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -93,19 +94,20 @@ async def soak(rig: Rig) -> None:
 
 def mixed(rig: Rig, ends: float) -> Iterator[Event]:
     """Storms of old faults and now and then a new one, some sent again, some unreadable, until the time is up."""
-    return poisoned(rig.chance, _good(rig, ends), 0.01)
+    dice = rig.dice("load")
+    return poisoned(dice, _good(dice, ends), 0.01)
 
 
-def _good(rig: Rig, ends: float) -> Iterator[Event]:
-    mark = f"soak-{rig.chance.getrandbits(24):06x}"
+def _good(dice: random.Random, ends: float) -> Iterator[Event]:
+    mark = f"soak-{dice.getrandbits(24):06x}"
     faults, last = 0, None
     for number in count():
         if time.monotonic() > ends:
             return
-        if last is not None and rig.chance.random() < 0.05:
+        if last is not None and dice.random() < 0.05:
             yield last
-        faults += number == 0 or rig.chance.random() < NEW_FAULT
-        last = anomaly(f"{mark}-{number}", f"{mark}-svc-{rig.chance.randrange(faults)}")
+        faults += number == 0 or dice.random() < NEW_FAULT
+        last = anomaly(f"{mark}-{number}", f"{mark}-svc-{dice.randrange(faults)}")
         yield last
 
 

@@ -25,13 +25,18 @@ async def worker_killed_idle(rig: Rig) -> None:
 
 @scenario(fast=True)
 async def worker_killed_mid_batch(rig: Rig) -> None:
-    """A worker is killed with -9 while it counts a storm, and its successor too; the third counts the rest."""
+    """A worker is killed with -9 while its batch waits for PostgreSQL to commit, and so is its successor; the third
+    counts the rest of the storm.
+    """
     count = rig.many(6000, 1500)
     await rig.send(storm(rig.chance, count, 40))
     for share in sorted(rig.chance.uniform(0.05, 0.8) for _ in range(2)):
         worker = await rig.worker(wait=False)
         await rig.anomalies(int(count * share))
+        rig.database.line.fault = "stall"
+        await asyncio.sleep(4)  # several times what passes between two commits to Kafka
         rig.kill(worker)
+        rig.database.line.heal()
         rig.say(f"killed after {await rig.database.value('SELECT count(*) FROM anomalies')} anomalies")
     rig.over()
     await rig.worker()
