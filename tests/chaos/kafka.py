@@ -33,7 +33,7 @@ async def broker_killed(rig: Rig) -> None:
         rig.over()
 
 
-@scenario(fast=True, brokers=("embedded",))
+@scenario(brokers=("embedded",))
 async def embedded_broker_restart(rig: Rig) -> None:
     """The embedded broker is stopped and forgets its topics. What was settled stays, counted once; a worker that is
     started on the new topics settles what is sent there. What was acknowledged and not settled is gone, as said.

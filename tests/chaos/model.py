@@ -48,7 +48,7 @@ async def model_drips(rig: Rig) -> None:
     await _misbehaving(rig, played.drip)
 
 
-@scenario(fast=True)
+@scenario()
 async def model_is_silent(rig: Rig) -> None:
     """The model takes the question and answers nothing at all."""
     await _misbehaving(rig, silent)

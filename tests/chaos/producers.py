@@ -13,7 +13,7 @@ from tests.program import ROOT
 DAY_MS = 86_400_000
 
 
-@scenario(fast=True)
+@scenario()
 async def poison_in_a_stream_of_good(rig: Rig) -> None:
     """A third of what comes is unreadable: each is a dead letter with its bytes, and the good ones are counted."""
     worker = await rig.worker()

@@ -23,7 +23,7 @@ async def worker_killed_idle(rig: Rig) -> None:
     await rig.worker()
 
 
-@scenario(fast=True)
+@scenario()
 async def worker_killed_mid_batch(rig: Rig) -> None:
     """A worker is killed with -9 while its batch waits for PostgreSQL to commit, and so is its successor; the third
     counts the rest of the storm.
