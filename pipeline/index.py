@@ -11,7 +11,7 @@ import pickle
 import shutil
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from operator import mul
@@ -34,6 +34,8 @@ _CANDIDATES = 10
 _COSINE, _BM25 = "$score[0]", "$score[1]"
 _WORDS_SHARE, _HALF_BM25 = 2.0, 40.0
 _SAME_ERROR, _SAME_SERVICE = 1.0, 0.1
+FILTERS = ("service", "error_type", "fault_class", "outcome")
+"""The payload's fields that a search may be limited by."""
 _UNSEEN_COSINE = 0.3
 """The cosine assumed of a hit that is none of the nearest by meaning."""
 _TIMEOUT = 5
@@ -97,17 +99,20 @@ class Index:
             self._collection, vectors_config={"dense": dense}, sparse_vectors_config={"sparse": sparse}
         )
 
-    async def search(self, queries: Sequence[Query], limit: int = 5, hidden: Collection[str] = ()) -> list[Found]:
+    async def search(
+        self, queries: Sequence[Query], limit: int = 5, hidden: Collection[str] = (),
+        only: Mapping[str, str] | None = None,
+    ) -> list[Found]:  # fmt: skip
         """The nearest incidents of each query, fused in Qdrant by `_fused`.
 
-        Incidents of these ``hidden`` ids are passed over. An evidence's ``score`` is the cosine similarity of the dense
-        vectors, which means something by itself.
+        Incidents of these ``hidden`` ids are passed over, and so are those whose payload differs from ``only``.
+        An evidence's ``score`` is the cosine similarity of the dense vectors, which means something by itself.
         """
         texts = [query.text for query in queries]
         dense = await self._embedder.embed(texts)
         sparse = await self._embedder.sparse_query(texts)
         requests = [
-            _request(query, vector, terms, max(limit, 2), hidden)
+            _request(query, vector, terms, max(limit, 2), _filter(hidden, only or {}))
             for query, vector, terms in zip(queries, dense, sparse, strict=True)
         ]
         with _translated():
@@ -243,12 +248,10 @@ def _payload(incident: Incident, version: int) -> dict[str, Any]:
 
 
 def _request(
-    query: Query, vector: list[float], terms: Sparse, limit: int, hidden: Collection[str]
+    query: Query, vector: list[float], terms: Sparse, limit: int, seen: models.Filter | None
 ) -> models.QueryRequest:  # fmt: skip
     candidates = max(limit, _CANDIDATES)
     by_words = models.SparseVector(indices=terms[0], values=terms[1])
-    ids: list[Any] = [_point_id(name) for name in hidden]
-    seen = models.Filter(must_not=[models.HasIdCondition(has_id=ids)]) if ids else None
     return models.QueryRequest(
         prefetch=[
             models.Prefetch(query=vector, using="dense", limit=candidates, filter=seen),
@@ -259,6 +262,19 @@ def _request(
         with_payload=True,
         with_vector=True,
     )
+
+
+def _filter(hidden: Collection[str], only: Mapping[str, str]) -> models.Filter | None:
+    ids: list[Any] = [_point_id(name) for name in hidden]
+    equal: list[Any] = [
+        models.FieldCondition(
+            key=field, match=models.MatchValue(value=words(value) if field == "error_type" else value)
+        )
+        for field, value in only.items()
+    ]
+    if not ids and not equal:
+        return None
+    return models.Filter(must=equal, must_not=[models.HasIdCondition(has_id=ids)] if ids else None)
 
 
 def _fused(query: Query) -> models.FormulaQuery:

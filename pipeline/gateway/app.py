@@ -23,7 +23,7 @@ from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.index import Index
+from pipeline.index import FILTERS, Index
 from pipeline.settings import Settings
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
@@ -96,8 +96,13 @@ def build(
         return {"id": verdict.id}
 
     @get("/v1/incidents/search", summary="Past incidents by what was seen")
-    async def search(q: Annotated[str, Parameter(min_length=1, max_length=2000)], limit: Limit = 5) -> list[Evidence]:
-        return (await index.search([Query(q)], limit))[0].evidence
+    async def search(
+        q: Annotated[str, Parameter(min_length=1, max_length=2000)], limit: Limit = 5, service: str | None = None,
+        error_type: str | None = None, fault_class: str | None = None, outcome: str | None = None,
+    ) -> list[Evidence]:  # fmt: skip
+        asked = zip(FILTERS, (service, error_type, fault_class, outcome), strict=True)
+        only = {field: value for field, value in asked if value is not None}
+        return (await index.search([Query(q)], limit, only=only))[0].evidence
 
     @get("/v1/incidents", summary="Past incidents")
     async def incidents(limit: Limit = 50) -> list[Incident]:

@@ -106,6 +106,27 @@ async def test_hidden_incidents_are_passed_over(plain: Settings, embedder: Embed
     assert "cert" not in {hit.incident_id for hit in found.evidence}
 
 
+async def test_a_search_is_limited_by_fields(plain: Settings, embedder: Embedder) -> None:
+    """Only what equals every field that is named is found, however near the rest is."""
+    shelf = Shelf()
+    for number, (service, outcome) in enumerate([("db", "failed"), ("db", "resolved"), ("web", "resolved")]):
+        shelf.put(
+            Incident(id=f"i{number}", title="Disk full", error_type="disk_full", service=service, outcome=outcome)
+        )
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+
+        async def found(**only: str) -> set[str]:
+            (one,) = await index.search([ask("disk is full")], only=only)
+            return {item.incident_id for item in one.evidence}
+
+        assert await found() == {"i0", "i1", "i2"}
+        assert await found(service="db") == {"i0", "i1"}
+        assert await found(service="db", outcome="resolved") == {"i1"}
+        assert await found(error_type="DiskFull", service="web") == {"i2"}
+        assert await found(service="nobody") == set()
+
+
 async def test_a_paraphrase_finds_its_incident(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
     """The same fault in other words comes first; a batch answers as single queries do."""
     async with open_index(plain, embedder) as index:
