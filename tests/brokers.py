@@ -90,7 +90,12 @@ class Embedded(Broker):
 
     async def start(self) -> None:
         if self._process is None:
+            await until(self._port_is_free, 20, f"port {self._port}")
             self._process = await tansu.start(self._port)
+
+    async def _port_is_free(self) -> bool:
+        """The broker's front ends a moment after the broker."""
+        return not port_in_use(self._port)
 
     async def stop(self) -> None:
         if self._process is not None:

@@ -1,6 +1,7 @@
 """A producer whose `send` returns once Kafka has acknowledged the record."""
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -74,13 +75,21 @@ class Sender:
     def _poll(self) -> None:
         while not self._closing.is_set():
             for old in self._retired:
-                old.poll(0)
-            self._producer.poll(0.1)
+                self._serve(old, 0)
+            self._serve(self._producer, 0.1)
+
+    def _serve(self, producer: Producer, seconds: float) -> None:
+        """Have what was acknowledged reported. A fatal error is raised here, once, whatever ``error_cb`` is."""
+        try:
+            producer.poll(seconds)
+        except KafkaException:
+            self._loop.call_soon_threadsafe(self._replace, producer)
 
     async def close(self) -> None:
         """Wait up to 10 s for what is under way, then stop."""
         for producer in (self._producer, *self._retired):
-            await asyncio.to_thread(producer.flush, 10)
+            with contextlib.suppress(KafkaException):
+                await asyncio.to_thread(producer.flush, 10)
         self._closing.set()
         await asyncio.to_thread(self._poller.join, 2)
 

@@ -52,6 +52,31 @@ async def test_a_producer_that_gave_up_is_replaced(own: brokers.Broker, monkeypa
     assert b"after" in values
 
 
+async def test_a_broker_that_forgot_the_producer_is_sent_to_again(own: brokers.Broker):
+    """The broker comes back without its memory before anything fails: the fatal error that this is ends no sender."""
+    settings = on(own)
+    await kafka.create_topics(settings)
+    sender = kafka.Sender(settings)
+    try:
+        for number in range(3):
+            await sender.send("decisions", b"k", f"{number}".encode())
+        await own.kill()
+        await own.start()
+        await kafka.create_topics(settings)  # the embedded one has forgotten them
+
+        async def sent() -> bool:
+            try:
+                async with asyncio.timeout(50):
+                    await sender.send("decisions", b"k", b"after")
+            except Unavailable:
+                return False
+            return True
+
+        await until(sent, 60, "an acknowledgement")
+    finally:
+        await sender.close()
+
+
 def topics(settings: Settings) -> Settings:
     """A topic of this test's own."""
     return replace(settings, topic_decisions=f"decisions-{uuid4().hex[:8]}", topic_partitions=2)
