@@ -9,13 +9,14 @@ from typing import Any
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, Unavailable
 from pipeline.kafka.client import away, common, consumer_config, translated
 from pipeline.kafka.send import LARGEST_RECORD
 from pipeline.settings import Settings
 
 _HOUR_MS = 3_600_000
 _LEADERS_SECONDS = 30
+_GROUPS_SECONDS = 60
 _AT_FAULT = {
     KafkaError.INVALID_REPLICATION_FACTOR: "TOPIC_REPLICATION",
     KafkaError.INVALID_PARTITIONS: "TOPIC_PARTITIONS",
@@ -164,10 +165,22 @@ def _check_rights(settings: Settings, reads: Sequence[str], writes: Sequence[str
                     f"grant {right.name.capitalize()}",
                 )  # fmt: skip
     for group in groups:
-        found = admin.describe_consumer_groups([group], request_timeout=10, include_authorized_operations=True)
-        allowed = _allowed(found[group], "KAFKA_SASL_USERNAME", f"group {group!r}")
+        allowed = _group_rights(admin, group)
         if allowed and AclOperation.READ not in allowed:
             raise _no_group(group)
+
+
+def _group_rights(admin: AdminClient, group: str) -> list[AclOperation]:
+    """What this user may do with the group. A new Kafka first has to make the topic that it keeps groups in."""
+    deadline = time.monotonic() + _GROUPS_SECONDS
+    while True:
+        found = admin.describe_consumer_groups([group], request_timeout=10, include_authorized_operations=True)
+        try:
+            return _allowed(found[group], "KAFKA_SASL_USERNAME", f"group {group!r}")
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def _allowed(future: Any, variable: str, what: str) -> list[AclOperation]:
