@@ -171,10 +171,15 @@ def _check_rights(settings: Settings, reads: Sequence[str], writes: Sequence[str
 
 
 def _group_rights(admin: AdminClient, group: str) -> list[AclOperation]:
-    """What this user may do with the group. A new Kafka first has to make the topic that it keeps groups in."""
+    """What this user may do with the group. A new Kafka first has to make the topic that it keeps groups in.
+
+    The limit is that long because librdkafka 2.16 may abort the process where such a request runs into its limit.
+    """
     deadline = time.monotonic() + _GROUPS_SECONDS
     while True:
-        found = admin.describe_consumer_groups([group], request_timeout=10, include_authorized_operations=True)
+        found = admin.describe_consumer_groups(
+            [group], request_timeout=_GROUPS_SECONDS, include_authorized_operations=True
+        )
         try:
             return _allowed(found[group], "KAFKA_SASL_USERNAME", f"group {group!r}")
         except Unavailable:

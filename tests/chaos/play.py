@@ -58,6 +58,8 @@ async def play(name: str, seed: int, kind: str, *, small: bool = False, minutes:
             await scenario.play(rig)
             played = rig.healed or time.monotonic()
             account = await rig.settle()
+            if not account.sent:
+                account.broken.append("Kafka acknowledged nothing: there is nothing to judge")
         except Exception as exc:  # noqa: BLE001 - whatever it is, the account has to say so
             traceback.print_exception(exc)
             played, account = time.monotonic(), await rig.settle(seconds=0)

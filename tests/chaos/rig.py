@@ -20,6 +20,7 @@ import asyncpg
 from aiohttp import web
 from confluent_kafka import KafkaException
 
+from pipeline import kafka, settings
 from pipeline.knowledge import read_incidents
 from pipeline.stages.record import open_record
 from tests import brokers
@@ -216,9 +217,15 @@ class Rig:
         await self.wait(reached, SETTLE_SECONDS, f"{count} {what}")
 
     async def wait(self, holds: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:
-        """Wait until it holds; what the programs said last is in the error."""
+        """Wait until it holds; what the programs said last is in the error. One that died by itself ends the wait."""
+
+        async def holds_or_died() -> bool:
+            dead = [role for role, program in self.programs if (program.process.poll() or 0) > 0]
+            assert not dead, f"{dead[0]} died by itself"
+            return await holds()
+
         try:
-            await until(holds, seconds, what)
+            await until(holds_or_died, seconds, what)
         except AssertionError as exc:
             raise AssertionError(f"{exc}\n{self.last_words()}") from None
 
@@ -332,6 +339,7 @@ async def rigged(
             "KAFKA_SESSION_SECONDS": "10",
         }  # fmt: skip
         (folder / "home").mkdir()
+        await kafka.create_topics(settings.read(broker.environment))  # producers may come before the program
         async with open_record(database.url) as record:
             await record.upsert_incidents(await asyncio.to_thread(read_incidents, ROOT / "deploy" / "incidents"))
         yield rig
