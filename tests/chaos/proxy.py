@@ -100,11 +100,13 @@ class Proxy:
         try:
             if not free:
                 self._lines.add(line)
-            ways = (
-                self._copy(reader, back, first, free=free, answers=False),
-                self._copy(there, writer, b"", free=free, answers=True),
-            )
-            await asyncio.wait([asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
+            ways = [
+                asyncio.ensure_future(self._copy(reader, back, first, free=free, answers=False)),
+                asyncio.ensure_future(self._copy(there, writer, b"", free=free, answers=True)),
+            ]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
         finally:
             self._lines.discard(line)
             back.transport.abort()

@@ -14,7 +14,7 @@ from tests import model_server as played
 from tests.chaos.load import Event, anomaly, poisoned
 from tests.chaos.model import any_of, silent, truncated
 from tests.chaos.rig import Rig
-from tests.chaos.scenarios import scenario
+from tests.chaos.scenarios import OURS, scenario
 from tests.chaos.slack import any_word
 from tests.program import Program
 
@@ -61,7 +61,7 @@ class Gauge:
         return f"{self.name}: {memory}, {min(self.files)} to {max(self.files)} file descriptors"
 
 
-@scenario()
+@scenario(brokers=OURS)
 async def soak(rig: Rig) -> None:
     """For --minutes: mixed load, poison and repetition, and faults at random; one worker, the relay and the Slack
     role live through it all and may not grow, a second worker dies and comes back.
@@ -120,9 +120,12 @@ async def _sample(gauges: list[Gauge], ends: float) -> None:
 
 async def _break_things(rig: Rig, ends: float) -> None:
     other: Program | None = None
+    faults = ["postgres", "stall", "cut", "raise", "worker", "worker", "slack", "client"]
+    if rig.broker.kind != "embedded":  # which would forget everything
+        faults.append("broker")
     while time.monotonic() < ends:
         await asyncio.sleep(rig.chance.uniform(2, 8))
-        fault = rig.chance.choice(("postgres", "cut", "raise", "worker", "worker", "slack", "client"))
+        fault = rig.chance.choice(faults)
         rig.say(f"{max(ends - time.monotonic(), 0):.0f} s to go: {fault}")
         if fault == "worker":
             other = await _come_and_go(rig, other)
@@ -146,6 +149,15 @@ async def _pass_over(rig: Rig, fault: str) -> None:
         await rig.database.crash()
         await asyncio.sleep(rig.chance.uniform(0, 3))
         await rig.database.start()
+    elif fault == "broker":
+        await rig.broker.kill()
+        await rig.broker.start()
+    elif fault == "stall":
+        rig.database.pause()
+        try:
+            await asyncio.sleep(rig.chance.uniform(1, 5))
+        finally:
+            rig.database.go_on()
     elif fault == "cut":
         rig.database.line.cut()
     elif fault == "raise":
