@@ -33,6 +33,24 @@ async def broker_killed(rig: Rig) -> None:
         rig.over()
 
 
+@scenario(brokers=("apache", "cluster"))
+async def broker_killed_under_feed_and_slack(rig: Rig) -> None:
+    """Kafka is killed while the relay and the Slack role follow it, and comes back after some seconds: a client that
+    stays connected is shown every decision once, and so is Slack.
+    """
+    await rig.with_slack()
+    listener = await rig.with_relay()
+    await rig.worker()
+    await rig.run("slack")
+    async with rig.sending(distinct(rig.chance, 30), 2):
+        await rig.decisions(8)
+        await rig.broker.kill()
+        await asyncio.sleep(rig.chance.uniform(1, 6))
+        await rig.broker.start()
+        rig.over()
+    rig.promise(listener.gaps == 0, f"{listener.gaps} times the client was told of a gap")
+
+
 @scenario(brokers=("embedded",))
 async def embedded_broker_restart(rig: Rig) -> None:
     """The embedded broker is stopped and forgets its topics. What was settled stays, counted once; a worker that is

@@ -35,6 +35,10 @@ from tests.slack_server import SlackServer, slack_server
 
 READY_SECONDS = 120.0
 SETTLE_SECONDS = 240.0
+TOPICS = {
+    "TOPIC_ANOMALIES": "anomalies", "TOPIC_ENRICHED": "anomalies.enriched", "TOPIC_DECISIONS": "decisions",
+    "TOPIC_DLQ": "anomalies.dlq", "TOPIC_INCIDENTS": "incidents", "TOPIC_FEEDBACK": "feedback",
+}  # fmt: skip
 _DECISION = re.compile(r"dec_[0-9a-f]{24}")
 _UNSURE = {"hang", "reset"}
 """What Slack may have shown although it did not say so."""
@@ -71,7 +75,11 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
-        self.ledger = Ledger(self.broker.bootstrap)
+        # A Kafka that is not ours may hold topics of these names already.
+        mark = f"-chaos-{random.SystemRandom().getrandbits(32):08x}" if self.broker.kind == "given" else ""
+        self.topics = {name: name + mark for name in TOPICS.values()}
+        self.environment |= {variable: self.topics[name] for variable, name in TOPICS.items()}
+        self.ledger = Ledger(self.broker.bootstrap, self.topics["anomalies"])
 
     def dice(self, name: str) -> random.Random:
         """A chance of its own for what draws at times of its own, so that the load stays the same for a seed."""
@@ -103,7 +111,7 @@ class Rig:
 
     async def publish_again(self, topic: str) -> None:
         """Repeat every record that a topic holds, byte for byte."""
-        records = await asyncio.to_thread(read_topic, self.broker.bootstrap, topic)
+        records = await asyncio.to_thread(read_topic, self.broker.bootstrap, self.topics[topic])
         await republish(self.broker.bootstrap, records)
 
     @asynccontextmanager
@@ -292,9 +300,9 @@ class Rig:
         return found
 
     async def _read_topics(self, found: Found) -> None:
-        for record in await asyncio.to_thread(read_topic, self.broker.bootstrap, "decisions"):
+        for record in await asyncio.to_thread(read_topic, self.broker.bootstrap, self.topics["decisions"]):
             found.published.setdefault(json.loads(record.value())["id"], []).append(record.value())
-        for record in await asyncio.to_thread(read_topic, self.broker.bootstrap, "anomalies.dlq"):
+        for record in await asyncio.to_thread(read_topic, self.broker.bootstrap, self.topics["anomalies.dlq"]):
             says = {name: value.decode() for name, value in record.headers()}
             where = (says["pulseguard_topic"], int(says["pulseguard_partition"]), int(says["pulseguard_offset"]))
             if says["pulseguard_reason"] == "refused":
@@ -308,7 +316,9 @@ class Rig:
         if self.memory_lost or not ends:
             return True
         try:
-            at = await asyncio.to_thread(committed, self.broker.bootstrap, "pulseguard", "anomalies", sorted(ends))
+            at = await asyncio.to_thread(
+                committed, self.broker.bootstrap, "pulseguard", self.topics["anomalies"], sorted(ends)
+            )
         except KafkaException:
             return False
         return all(at[number] >= end for number, end in ends.items())
@@ -334,12 +344,12 @@ async def rigged(
         database = await stack.enter_async_context(Database(folder))
         broker, line = await _kafka(stack, kind, proxied=proxied)
         rig = Rig(broker, database, folder, stack, seed, small, minutes, line)
-        rig.environment = broker.environment | {
+        rig.environment |= broker.environment | {
             "PULSEGUARD_HOME": str(folder / "home"), "DATABASE_URL": database.url, "COLUMNS": "200",
             "KAFKA_SESSION_SECONDS": "10",
         }  # fmt: skip
         (folder / "home").mkdir()
-        await kafka.create_topics(settings.read(broker.environment))  # producers may come before the program
+        await kafka.create_topics(settings.read(rig.environment))  # producers may come before the program
         async with open_record(database.url) as record:
             await record.upsert_incidents(await asyncio.to_thread(read_incidents, ROOT / "deploy" / "incidents"))
         yield rig
