@@ -64,6 +64,7 @@ async def play(name: str, seed: int, kind: str, *, small: bool = False, minutes:
             traceback.print_exception(exc)
             played, account = time.monotonic(), await rig.settle(seconds=0)
             account.broken.append(f"the scenario could not be played to its end: {exc!s:.300}")
+        unsure = len(rig.ledger.refused)
         recovery = round(time.monotonic() - played, 1)
         if account.broken:
             print(rig.last_words(), flush=True)
@@ -71,6 +72,10 @@ async def play(name: str, seed: int, kind: str, *, small: bool = False, minutes:
         f"  {account.sent} acknowledged by Kafka, {account.settled} settled, {account.lost} lost; "
         f"{account.seen_again} decisions published again; {time.monotonic() - began:.0f} s"
     )
+    if unsure:
+        print(
+            f"  {unsure} were not acknowledged: they may be there or not, and the counts of their faults are not judged"
+        )
     for sentence in account.broken:
         print(f"  BROKEN: {sentence}")
     return Verdict(name, seed, kind, account, recovery)
