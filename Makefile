@@ -44,11 +44,14 @@ $(STAMP): requirements.lock pyproject.toml
 	"$$uv" pip install -q --python $(BIN)/python --no-deps --no-build-isolation --offline -e .; \
 	touch $(STAMP)
 
+# On a terminal the program is a job of its own: Ctrl-C reaches it alone, and make ends with its exit code, 0.
+RUN := if [ -t 0 ]; then set -m; else set -- exec; fi; $$*
+
 up: setup ## start everything, embedded where the environment names nothing; Ctrl-C stops it
-	@exec $(BIN)/pulseguard up
+	@$(RUN) $(BIN)/pulseguard up
 
 demo: setup ## the same, and send a realistic mixed scenario
-	@exec $(BIN)/pulseguard up --demo
+	@$(RUN) $(BIN)/pulseguard up --demo
 
 test: setup ## unit, integration, chaos and browser tests, on real embedded parts; a choice of them on Apache Kafka, too
 	@$(BIN)/python -m pytest -q $(SUITES)
