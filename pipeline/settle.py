@@ -57,6 +57,12 @@ BUGS = Allowance(100, 5.0)
 
 async def settle(messages: Sequence[Message], work: Work, bury: Bury, bugs: Allowance = BUGS) -> None:
     """Return once every message is done or dead-lettered. Raises nothing but cancellation."""
+    while not await _settled(messages, work, bury, bugs):
+        await asyncio.sleep(LONGEST_WAIT)
+
+
+async def _settled(messages: Sequence[Message], work: Work, bury: Bury, bugs: Allowance) -> bool:
+    """Try once; False where a bug is over the allowance, and so is no fate yet."""
     try:
         for message, reason in await until_available(lambda: work(messages)):
             await _dead_letter(bury, message, "rejected", reason)
@@ -71,8 +77,8 @@ async def settle(messages: Sequence[Message], work: Work, bury: Bury, bugs: Allo
             await _dead_letter(bury, messages[0], "bug", f"{type(exc).__name__}: {exc}")
         else:
             log.exception("stage_bug_waits", topic=messages[0].topic, offset=messages[0].offset)
-            await asyncio.sleep(LONGEST_WAIT)
-            await settle(messages, work, bury, bugs)
+            return False
+    return True
 
 
 async def until_available(attempt: Callable[[], Awaitable[T]]) -> T:

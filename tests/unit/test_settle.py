@@ -1,8 +1,10 @@
 """Every message meets exactly one fate."""
 
+import sys
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 from pipeline import settle as module
 from pipeline.errors import Rejected, Unavailable
@@ -72,6 +74,25 @@ async def test_a_flood_of_bugs_does_not_drain_the_topic():
         await settle([message], work, graves.bury, allowance)
     assert [offset for offset, _, _ in graves.letters] == [0, 1, 2]
     assert done == [3, 4, 5]
+
+
+async def test_a_bug_that_waits_may_wait_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch):
+    """Tried again more often than calls may be nested, a message is still done in the end."""
+    monkeypatch.setattr(module, "LONGEST_WAIT", 0)
+    monkeypatch.setattr(module, "log", structlog.testing.CapturingLogger())
+    attempts = 0
+
+    async def work(_: Sequence[Message]) -> list[Rejection]:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 2 * sys.getrecursionlimit():
+            raise KeyError("a column that is not there")
+        return []
+
+    graves = Graveyard()
+    await settle(batch(1), work, graves.bury, Allowance(0, seconds=3600))
+    assert attempts == 2 * sys.getrecursionlimit() + 1
+    assert graves.letters == []
 
 
 async def test_an_outage_is_waited_out_and_buries_nothing():
