@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -16,14 +16,13 @@ from rich.table import Table
 
 from pipeline import endpoints, kafka, settings
 from pipeline.catalogue import load_catalogue
-from pipeline.console import completed, err, opened_record, out, run_async
+from pipeline.console import completed, err, opened_index, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
 from pipeline.knowledge import read_incidents
 from pipeline.settings import ROLES, Settings
 from schemas import Decision
 
-T = TypeVar("T")
 cli = typer.Typer(
     name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="PulseGuard: publish an anomaly to Kafka; get what it is, what worked last time, and how far to trust that.",
@@ -109,16 +108,10 @@ def incidents_load(
 @incidents_cli.command("search")
 def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
     """Find past incidents by what was seen."""
-    from pipeline.embedding import open_embedder
-    from pipeline.index import open_index
     from pipeline.words import Query
 
     async def search() -> list[Any]:
-        current = completed()
-        async with (
-            opened_record() as record,
-            open_index(current, await asyncio.to_thread(open_embedder, current)) as index,
-        ):
+        async with opened_index() as (index, record):
             await index.sync(record)
             return (await index.search([Query(query)], limit))[0].evidence
 
@@ -132,15 +125,9 @@ def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=5
 @incidents_cli.command("reindex")
 def incidents_reindex() -> None:
     """Build Qdrant anew from PostgreSQL. In-process copies of running workers keep themselves level."""
-    from pipeline.embedding import open_embedder
-    from pipeline.index import open_index
 
     async def rebuild() -> int:
-        current = completed()
-        async with (
-            opened_record() as record,
-            open_index(current, await asyncio.to_thread(open_embedder, current)) as index,
-        ):
+        async with opened_index() as (index, record):
             return await index.rebuild(record)
 
     out.print(f"{run_async(rebuild())} incidents indexed")
@@ -219,11 +206,8 @@ def main() -> None:
     try:
         _configure_log(settings.read())
         cli()
-    except Rejected as exc:
-        err.print(f"[red]error[/] {exc.reason}", highlight=False)
-        sys.exit(2)
     except (PulseGuardError, OSError) as exc:
-        err.print(f"[red]error[/] {exc}", highlight=False, markup=True)
+        err.print(f"[red]error[/] {escape(str(exc))}", highlight=False)
         sys.exit(2)
 
 

@@ -28,7 +28,6 @@ from pipeline.migrations import migrate
 from pipeline.settings import ROLES, Settings
 from pipeline.sinks import slack
 from pipeline.sinks.relay import serve_relay
-from pipeline.sinks.slack import run_slack
 from pipeline.stages.record import Record, open_record
 
 SEED = Path(__file__).parent.parent / "deploy" / "incidents"
@@ -81,7 +80,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         if {"worker", "gateway"} & set(roles):
             tasks.start(_keep_level(index, record), "sync")
         if "slack" in roles:
-            tasks.start(run_slack(settings, record, sender), "slack")
+            tasks.start(slack.run_slack(settings, record, sender), "slack")
         if "worker" in roles:
             if settings.kafka_is_embedded:
                 await kafka.prime_group(settings, worker.GROUP)
@@ -164,8 +163,8 @@ async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
         "slack": ([decisions], [dlq], [slack.GROUP]),
         "gateway": ([], [anomalies, incidents, feedback], []),
     }
-    for role in roles:
-        await kafka.check_rights(settings, *needs[role])
+    reads, writes, groups = ([name for role in roles for name in needs[role][kind]] for kind in range(3))
+    await kafka.check_rights(settings, reads, writes, groups)
 
 
 async def _seed(record: Record) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from pipeline.catalogue import Catalogue
 from pipeline.confidence import FEATURES, Calibration, Logistic, trust
 from pipeline.errors import Misconfigured, Rejected
-from pipeline.evaluate import Case, Shelf, auroc, calibration_error, run
+from pipeline.evaluate import Case, Shelf, auroc, brier, calibration_error, run
 from pipeline.index import Index
 from schemas import Decision, Incident, Signals
 
@@ -111,7 +111,7 @@ def compare(samples: Sequence[Sample], now: Calibration) -> Comparison:
         said_new += [trust(sample.signals, new).right for sample in held]
         right += [sample.right for sample in held]
     return Comparison(
-        len(right), _brier(said_now, right), _brier(said_new, right),
+        len(right), brier(said_now, right) or 0.0, brier(said_new, right) or 0.0,
         calibration_error(said_now, right) or 0.0, calibration_error(said_new, right) or 0.0,
         auroc(said_now, right), auroc(said_new, right),
     )  # fmt: skip
@@ -161,7 +161,3 @@ def _group(case: Case) -> str:
 
 def _fold(group: str) -> int:
     return zlib.crc32(group.encode()) % FOLDS
-
-
-def _brier(said: Sequence[float], right: Sequence[bool]) -> float:
-    return sum((p - y) ** 2 for p, y in zip(said, right, strict=True)) / len(said)

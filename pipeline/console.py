@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
 from pipeline import endpoints, settings
 from pipeline.settings import Settings
 from pipeline.stages.record import Record, open_record
+
+if TYPE_CHECKING:
+    from pipeline.index import Index
 
 T = TypeVar("T")
 out = Console()
@@ -40,3 +43,15 @@ async def opened_record() -> AsyncIterator[Record]:
     await migrate(str(url))
     async with open_record(str(url)) as record:
         yield record
+
+
+@asynccontextmanager
+async def opened_index() -> AsyncIterator[tuple["Index", Record]]:
+    """An index of this process and the record it derives from."""
+    from pipeline.embedding import open_embedder
+    from pipeline.index import open_index
+
+    current = completed()
+    embedder = await asyncio.to_thread(open_embedder, current)
+    async with opened_record() as record, open_index(current, embedder) as index:
+        yield index, record

@@ -20,7 +20,7 @@ from pipeline.confidence import Calibration, Trust, trust
 from pipeline.errors import Rejected
 from pipeline.index import Found, Index
 from pipeline.knowledge import read_incidents
-from pipeline.nearest import advise
+from pipeline.nearest import Advice, advise
 from pipeline.words import query_of
 from schemas import Anomaly, Incident, Metric, Signals
 
@@ -59,6 +59,7 @@ class Outcome:
     asks: bool
     action: str
     seconds: float
+    cost_usd: float = 0.0
 
     @property
     def right(self) -> bool:
@@ -115,7 +116,7 @@ async def run(
         (found,) = await index.search([query_of(case.anomaly)], HIGHEST, case.hidden)
         sure = trust(found.signals, calibration)
         advice = advise(case.anomaly, found.evidence, sure, catalogue, least)
-        outcomes.append(_outcome(case, found, sure, least, advice.action.name, perf_counter() - started))
+        outcomes.append(_outcome(case, found, sure, least, advice, perf_counter() - started))
     return outcomes
 
 
@@ -138,10 +139,10 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
         "escalation_precision": _mean([not outcome.right for outcome in asked]),
         "escalation_recall": _mean([o.asks for o in outcomes if not o.right]),
         "ece": calibration_error(sure, right),
-        "brier": _mean([(p - y) ** 2 for p, y in zip(sure, right, strict=True)]),
+        "brier": brier(sure, right),
         "auroc_right": auroc([o.trust.right for o in known], [o.right for o in known]),
         "auroc_match": auroc([o.trust.relevant for o in outcomes], [bool(o.case.relevant) for o in outcomes]),
-        "cost_usd": 0.0,
+        "cost_usd": sum(outcome.cost_usd for outcome in outcomes) / max(len(outcomes), 1),
         "latency_ms_p50": seconds[len(seconds) // 2] * 1000 if seconds else None,
     }
 
@@ -160,6 +161,11 @@ def calibration_error(sure: Sequence[float], right: Sequence[bool]) -> float | N
     if not sure:
         return None
     return sum(size * abs(said - was) for said, was, size in bins(sure, right)) / len(sure)
+
+
+def brier(sure: Sequence[float], right: Sequence[bool]) -> float | None:
+    """The mean squared distance of what was said from what was: Brier, 1950."""
+    return _mean([(said - was) ** 2 for said, was in zip(sure, right, strict=True)])
 
 
 def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
@@ -197,9 +203,12 @@ def interval(
     return (gains[int(0.025 * len(gains))], gains[int(0.975 * len(gains))]) if gains else (math.nan, math.nan)
 
 
-def _outcome(case: Case, found: Found, sure: Trust, least: float, action: str, seconds: float) -> Outcome:
+def _outcome(case: Case, found: Found, sure: Trust, least: float, advice: Advice, seconds: float) -> Outcome:
     hits = [number for number, item in enumerate(found.evidence, 1) if item.incident_id in case.relevant]
-    return Outcome(case, hits[0] if hits else None, hits, found.signals, sure, sure.right < least, action, seconds)
+    return Outcome(
+        case, hits[0] if hits else None, hits, found.signals, sure, sure.right < least, advice.action.name, seconds,
+        advice.usage.cost_usd or 0.0,
+    )  # fmt: skip
 
 
 def _ndcg(outcome: Outcome) -> float:

@@ -111,8 +111,9 @@ class Index:
         texts = [query.text for query in queries]
         dense = await self._embedder.embed(texts)
         sparse = await self._embedder.sparse_query(texts)
+        seen = _filter(hidden, only or {})
         requests = [
-            _request(query, vector, terms, max(limit, 2), _filter(hidden, only or {}))
+            _request(query, vector, terms, max(limit, 2), seen)
             for query, vector, terms in zip(queries, dense, sparse, strict=True)
         ]
         with _translated():
@@ -288,7 +289,7 @@ def _fused(query: Query) -> models.FormulaQuery:
     )
     terms: list[models.Expression] = [_COSINE, models.MultExpression(mult=[_WORDS_SHARE, by_words])]
     for field, value, lift in (
-        ("error_type", words(query.error_type or ""), _SAME_ERROR), ("service", query.service, _SAME_SERVICE)
+        ("error_type", query.kind, _SAME_ERROR), ("service", query.service, _SAME_SERVICE)
     ):  # fmt: skip
         if value:
             same = models.FieldCondition(key=field, match=models.MatchValue(value=value))
@@ -305,7 +306,7 @@ def _found(query: Query, vector: list[float], terms: list[int], points: list[Any
         similarity=round(cosines[0], 4),
         margin=round(first.score - (points[1].score if len(points) > 1 else 0.0), 4),
         coverage=round(sum(term in held for term in terms) / len(terms), 4) if terms else 0.0,
-        exact=float(bool(query.error_type) and words(query.error_type or "") == first.payload["error_type"]),
+        exact=float(bool(query.kind) and query.kind == first.payload["error_type"]),
         agreement=float(cosines[0] >= max(cosines)),
     )
     return Found([_evidence(point, cosine) for point, cosine in zip(points, cosines, strict=True)][:limit], signals)

@@ -11,10 +11,9 @@ from rich.table import Table
 from pipeline import calibrate as fitting
 from pipeline import evaluate, measure, report
 from pipeline.confidence import load_calibration
+from pipeline.console import opened_record
 from pipeline.evaluate import Outcome
-from pipeline.migrations import migrate
-from pipeline.settings import Settings, required_database
-from pipeline.stages.record import open_record
+from pipeline.settings import Settings
 
 COMPARED = ("ece", "brier", "auroc_right", "auroc_match", "escalation_precision", "escalation_recall")
 _ROUNDS = 300
@@ -48,7 +47,7 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
     if datasets:
         said, samples = ", ".join(map(str, datasets)), await measure.samples(settings, datasets)
     else:
-        said, samples = "feedback", await _feedback(settings)
+        said, samples = "feedback", await _feedback()
     calibration = fitting.fit(samples, said)
     compared = fitting.compare(samples, load_calibration(settings.calibration_file))
     table = Table("on held-out folds", "in force", "new", title=f"{len(samples)} samples of {said}")
@@ -61,10 +60,8 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
     out.print(f"written to {write}; the new one is {verdict}. CALIBRATION_FILE={write} puts it in force.")
 
 
-async def _feedback(settings: Settings) -> list[fitting.Sample]:
-    url = str(required_database(settings).database_url)
-    await migrate(url)
-    async with open_record(url) as record:
+async def _feedback() -> list[fitting.Sample]:
+    async with opened_record() as record:
         return fitting.samples_of_feedback(await record.judged_decisions())
 
 

@@ -10,9 +10,8 @@ import msgspec
 
 from pipeline.errors import Rejected
 from pipeline.kafka import Message, Sender
-from schemas.dead_letter import ORIGIN, RETRIED
+from schemas.dead_letter import ORIGIN, PREFIX, RETRIED
 
-_PREFIX = "pulseguard_"
 _FIELDS = ("reason", "message", "topic", "partition", "offset", "time")
 
 
@@ -48,7 +47,7 @@ def place(letter: Message) -> str:
 
 def about(letter: Message) -> dict[str, str]:
     """Why and where from, as the headers tell; a dash where they do not."""
-    found = {name.removeprefix(_PREFIX): value.decode(errors="replace") for name, value in letter.headers}
+    found = {name.removeprefix(PREFIX): value.decode(errors="replace") for name, value in letter.headers}
     return {name: found.get(name, "-") for name in _FIELDS}
 
 
@@ -64,7 +63,7 @@ async def publish_again(letters: Sequence[Message], sender: Sender) -> int:
     is counted once. Raises `Unavailable`.
     """
     for letter in letters:
-        own = [header for header in letter.headers if not header[0].startswith(_PREFIX) or header[0] == ORIGIN]
+        own = [header for header in letter.headers if not header[0].startswith(PREFIX) or header[0] == ORIGIN]
         await sender.send(about(letter)["topic"], letter.key, letter.value, [*own, (RETRIED, place(letter).encode())])
     return len(letters)
 

@@ -22,6 +22,11 @@ class Query:
     service: str | None = None
     error_type: str | None = None
 
+    @property
+    def kind(self) -> str:
+        """The error type's words: however it is spelled, the index holds it so."""
+        return words(self.error_type or "")
+
 
 def words(name: str) -> str:
     """``database_timeout``, ``KubePodCrashLooping`` and ``disk-full`` as words."""

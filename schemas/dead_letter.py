@@ -6,9 +6,11 @@ from typing import Literal
 import msgspec
 
 Reason = Literal["rejected", "bug", "refused"]
-ORIGIN = "pulseguard_origin"
+PREFIX = "pulseguard_"
+"""What the names of our headers begin with; a producer's own that do are dropped."""
+ORIGIN = f"{PREFIX}origin"
 """The header that says where and when an anomaly first lay (TOPIC ID/PARTITION/OFFSET/MS): its id derives from that."""
-RETRIED = "pulseguard_retried"
+RETRIED = f"{PREFIX}retried"
 """The header of a record that was published again: which dead letter it was."""
 
 
@@ -28,4 +30,4 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     def headers(self) -> list[tuple[str, bytes]]:
         """The Kafka headers, in field order."""
         fields = msgspec.to_builtins(self)
-        return [(f"pulseguard_{name}", str(value).encode()) for name, value in fields.items()]
+        return [(f"{PREFIX}{name}", str(value).encode()) for name, value in fields.items()]

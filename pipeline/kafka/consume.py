@@ -44,7 +44,6 @@ class Subscription:
     def __init__(self, consumer: Consumer, topics: Sequence[str]) -> None:
         self._consumer = consumer
         self._topics = list(topics)
-        self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._ready: deque[Message] = deque()
         self._held: set[Where] = set()

@@ -66,13 +66,13 @@ async def advised(
 ) -> Advice:  # fmt: skip
     """The model's advice, or the rule's where there is no model or it failed: late is worse than plain."""
     sure = trust(enriched.signals, calibration)
-    plain = advise(enriched.anomaly, enriched.evidence, sure, catalogue, least)
-    if llm is None:
-        return plain
-    try:
-        return await llm.advise(enriched, catalogue, sure, least)
-    except EngineFailed as exc:
-        return replace(plain, fallback_reason=exc.reason)
+    failure = None
+    if llm is not None:
+        try:
+            return await llm.advise(enriched, catalogue, sure, least)
+        except EngineFailed as exc:
+            failure = exc.reason
+    return replace(advise(enriched.anomaly, enriched.evidence, sure, catalogue, least), fallback_reason=failure)
 
 
 def compose(

@@ -6,7 +6,7 @@ from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message, Sender
 from pipeline.stages.ingest import origin_of
 from schemas import DeadLetter, Reason
-from schemas.dead_letter import ORIGIN
+from schemas.dead_letter import ORIGIN, PREFIX
 
 SOURCE = b"pulseguard"
 _KEPT_AFTER_REFUSAL = 500_000
@@ -42,10 +42,10 @@ async def bury(
     origin = dict(message.headers).get(ORIGIN)
     if origin is None and topic_id is not None:
         origin = origin_of(message, topic_id)
-    own = [header for header in message.headers if not header[0].startswith("pulseguard_")]
+    own = [header for header in message.headers if not header[0].startswith(PREFIX)]
     headers = [*own, *letter.headers(), *([(ORIGIN, origin)] if origin else [])]
     try:
         await sender.send(topic, message.key, message.value, headers)
     except Rejected:
         cut = (message.value or b"")[:_KEPT_AFTER_REFUSAL]
-        await sender.send(topic, message.key, cut, [*headers, ("pulseguard_truncated", b"true")])
+        await sender.send(topic, message.key, cut, [*headers, (f"{PREFIX}truncated", b"true")])
