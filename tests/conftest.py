@@ -17,6 +17,7 @@ from pipeline.settings import Settings
 from pipeline.stages.record import Record, open_record
 from tests import brokers
 from tests.program import free_port, open_folder
+from tests.stack import Stack
 
 # How long one example takes says more of the machine's other work than of ours.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -62,6 +63,14 @@ async def database_url() -> AsyncIterator[str]:
             yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def up() -> AsyncIterator[Stack]:
+    """One running `pulseguard up` for a file."""
+    stack = Stack(open_folder())
+    async with stack.up():
+        yield stack
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.chromium import Page, browser, tab
-from tests.integration.test_way import Stack
-from tests.program import open_folder, until
+from tests.program import until
+from tests.stack import Stack
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -20,14 +20,6 @@ HOSTILE = (
     "<img src=x onerror=\"window.hacked='img'\"><script>window.hacked='script'</script>"
     "<a href=\"javascript:window.hacked='link'\">look</a>"
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def up() -> AsyncIterator[Stack]:
-    stack = Stack(open_folder())
-    async with stack.up() as program:
-        await program.says("PulseGuard is ready", 60)
-        yield stack
 
 
 @pytest_asyncio.fixture(loop_scope="module")

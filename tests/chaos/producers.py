@@ -16,38 +16,23 @@ JUMPS_MS = (0, 0, 0, -86_400_000, -2 * 86_400_000, 20 * 60_000, 40 * 60_000)
 @scenario()
 async def poison_in_a_stream_of_good(rig: Rig) -> None:
     """A third of what comes is unreadable: each is a dead letter with its bytes, and the good ones are counted."""
-    worker = await rig.worker()
     count = rig.many(2000, 400)
-    async with rig.sending(poisoned(rig.chance, storm(rig.chance, count, 40), 0.5), 400):
-        await rig.anomalies(count // 2)
-        rig.kill(worker)
-        await rig.worker()
-        rig.over()
+    await _with_a_kill(rig, poisoned(rig.chance, storm(rig.chance, count, 40), 0.5), 400, after=count // 2)
     rig.say(f"{len(rig.ledger.poison)} bad records of {len(rig.ledger.entries)}")
 
 
 @scenario(fast=True)
 async def producers_repeat_themselves(rig: Rig) -> None:
     """Every third anomaly is published again, later and elsewhere, while a worker is killed; each counts once."""
-    worker = await rig.worker()
     count = rig.many(3000, 600)
-    async with rig.sending(repeated(rig.chance, list(storm(rig.chance, count, 30))), 600):
-        await rig.anomalies(count // 3)
-        rig.kill(worker)
-        await rig.worker()
-        rig.over()
+    await _with_a_kill(rig, repeated(rig.chance, list(storm(rig.chance, count, 30))), 600, after=count // 3)
     rig.promise(len(rig.ledger.good) == count, "the ledger has not every anomaly")
 
 
 @scenario()
 async def producers_out_of_order(rig: Rig) -> None:
     """Anomalies and their `resolved` come in any order of their own clocks; what counts is their order in Kafka."""
-    worker = await rig.worker()
-    async with rig.sending(lives(rig.chance, 1500, 25), 300):
-        await rig.anomalies(400)
-        rig.kill(worker)
-        await rig.worker()
-        rig.over()
+    await _with_a_kill(rig, lives(rig.chance, 1500, 25), 300, after=400)
     resolved = sum(entry.event.resolved for entry in rig.ledger.entries)
     rig.say(f"{resolved} of {len(rig.ledger.entries)} resolve")
 
@@ -57,12 +42,7 @@ async def producers_clock_jumps(rig: Rig) -> None:
     """Producers' clocks, which Kafka stamps records with, jump back by days and forth by most of an hour, the most that
     Apache Kafka takes; episodes end by them, and no anomaly counts twice.
     """
-    worker = await rig.worker()
-    async with rig.sending(jumping(rig.chance, 1000, 20), 200):
-        await rig.anomalies(300)
-        rig.kill(worker)
-        await rig.worker()
-        rig.over()
+    await _with_a_kill(rig, jumping(rig.chance, 1000, 20), 200, after=300)
     rig.promise(not rig.ledger.refused, f"Kafka refused {len(rig.ledger.refused)} records, whose faults nobody judges")
     several = sum(len(counts) > 1 for counts in rig.ledger.expected().values())
     rig.promise(several, "no clock jumped far enough to end an episode")
@@ -84,10 +64,15 @@ async def worker_clock_jumps(rig: Rig) -> None:
 @scenario()
 async def anomalies_without_id(rig: Rig) -> None:
     """Anomalies that bring no id are told apart by where they lie: each counts once, also when a worker is killed."""
-    worker = await rig.worker()
     count = rig.many(2000, 400)
-    async with rig.sending(nameless(rig.chance, count, 20), 400):
-        await rig.anomalies(count // 3)
+    await _with_a_kill(rig, nameless(rig.chance, count, 20), 400, after=count // 3)
+
+
+async def _with_a_kill(rig: Rig, events: Iterator[Event], rate: float, after: int) -> None:
+    """Send, and kill the worker with -9 once so many anomalies are recorded; another one goes on."""
+    worker = await rig.worker()
+    async with rig.sending(events, rate):
+        await rig.anomalies(after)
         rig.kill(worker)
         await rig.worker()
         rig.over()

@@ -36,16 +36,7 @@ async def test_a_producer_that_gave_up_is_replaced(own: brokers.Broker, monkeypa
         with pytest.raises(Unavailable):
             await sender.send("decisions", b"k", b"lost")
         await own.start()
-        await kafka.create_topics(settings)  # the embedded one has forgotten them
-
-        async def sent() -> bool:
-            try:
-                await sender.send("decisions", b"k", b"after")
-            except Unavailable:
-                return False
-            return True
-
-        await until(sent, 60, "an acknowledgement")
+        await acknowledged(sender, settings)
     finally:
         await sender.close()
     values = [message.value for message in await kafka.read_all(settings, "decisions")]
@@ -62,19 +53,24 @@ async def test_a_broker_that_forgot_the_producer_is_sent_to_again(own: brokers.B
             await sender.send("decisions", b"k", f"{number}".encode())
         await own.kill()
         await own.start()
-        await kafka.create_topics(settings)  # the embedded one has forgotten them
-
-        async def sent() -> bool:
-            try:
-                async with asyncio.timeout(50):
-                    await sender.send("decisions", b"k", b"after")
-            except Unavailable:
-                return False
-            return True
-
-        await until(sent, 60, "an acknowledgement")
+        await acknowledged(sender, settings)
     finally:
         await sender.close()
+
+
+async def acknowledged(sender: kafka.Sender, settings: Settings) -> None:
+    """Have a record acknowledged by a broker that has just come back; the embedded one has forgotten its topics."""
+    await kafka.create_topics(settings)
+
+    async def sent() -> bool:
+        try:
+            async with asyncio.timeout(50):
+                await sender.send("decisions", b"k", b"after")
+        except Unavailable:
+            return False
+        return True
+
+    await until(sent, 60, "an acknowledgement")
 
 
 def topics(settings: Settings) -> Settings:

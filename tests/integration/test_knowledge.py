@@ -3,30 +3,18 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 import websockets
 from confluent_kafka import Producer
 
-from tests.conftest import open_folder
-from tests.integration.test_way import Stack, next_decision
 from tests.program import ROOT, until
+from tests.stack import Stack, next_decision
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def up() -> AsyncIterator[Stack]:
-    """One `up` for this file."""
-    stack = Stack(open_folder())
-    async with stack.up() as program:
-        await program.says("PulseGuard is ready", 60)
-        yield stack
 
 
 async def command(up: Stack, *arguments: str, given: bytes = b"") -> tuple[int, str]:

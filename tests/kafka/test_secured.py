@@ -11,9 +11,9 @@ import websockets
 from confluent_kafka import Producer
 
 from tests.brokers import PASSWORD, USER, Apache, Missing, fetch, running
-from tests.integration.test_way import next_decision
 from tests.program import free_port, open_folder
 from tests.program import running as program
+from tests.stack import next_decision
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
