@@ -46,7 +46,8 @@ async def test_a_verdict_on_the_page_becomes_feedback(up: Stack, page: Page):
     await asyncio.to_thread(up.publish, b'{"error_type": "disk_full", "service": "clicked"}')
     await page.open(up.http)
     await page.shows("disk_full on clicked")
-    await page.value("document.querySelector('#list button').click()")
+    card = "[...document.querySelectorAll('#list li')].find((item) => item.innerText.includes('disk_full on clicked'))"
+    await page.value(f"{card}.querySelector('button').click()")
     await page.shows("accepted")
 
     async def written() -> bool:
@@ -57,6 +58,20 @@ async def test_a_verdict_on_the_page_becomes_feedback(up: Stack, page: Page):
 
     await until(written, 30, "the verdict")
     assert page.complaints == []
+
+
+async def test_the_newest_is_on_top_whatever_comes_first(up: Stack, page: Page):
+    """A decision older than what the feed has brought already is put below it."""
+    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "newest"}')
+    await page.open(up.http)
+    await page.shows("cpu_saturated on newest")
+    await page.value(
+        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
+        " show({...newest, id: 'dec_old', symptom: 'an old one', created_at: '2020-01-01T00:00:00Z'}))"
+    )
+    shown = await page.value("[...document.querySelectorAll('#list .symptom')].map((item) => item.textContent)")
+    assert "newest" in shown[0]
+    assert shown[-1] == "an old one"
 
 
 async def test_a_page_that_lost_the_feed_misses_nothing(up: Stack, page: Page):

@@ -15,6 +15,7 @@ function element(tag, className, text) {
 
 function card(decision) {
   const item = element("li", decision.severity || "");
+  item.dataset.createdAt = decision.created_at;
   const top = element("div", "top");
   top.append(element("span", "symptom", decision.symptom));
   const time = element("time", "", new Date(decision.created_at).toLocaleTimeString());
@@ -61,7 +62,9 @@ function show(decision) {
   if (shown.has(decision.id)) return;
   shown.add(decision.id);
   document.getElementById("empty").hidden = true;
-  list.prepend(card(decision));
+  // Newest first by their own time: the snapshot may come after what the feed has brought already.
+  const older = [...list.children].find((item) => item.dataset.createdAt <= decision.created_at);
+  list.insertBefore(card(decision), older || null);
   while (list.children.length > MOST) list.lastChild.remove();
 }
 
