@@ -27,6 +27,7 @@ from pipeline.index import FILTERS, Index
 from pipeline.settings import Settings
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
+from pipeline.stages.situations import Topology, root_of
 from pipeline.words import Query
 from schemas import Action, Decision, Evidence, Feedback, Incident
 
@@ -47,7 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def build(
     settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue,
-    starting: Mapping[str, asyncio.Event],
+    starting: Mapping[str, asyncio.Event], topology: Topology,
 ) -> Litestar:  # fmt: skip
     """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve."""
 
@@ -121,6 +122,11 @@ def build(
     ) -> list[dict[str, Any]]:
         return await record.episodes(limit=limit, state=only)
 
+    @get("/v1/situations", summary="Situations: episodes of one cause, with the probable root, the newest first")
+    async def situations(limit: Limit = 50) -> list[dict[str, Any]]:
+        found = await record.situations(limit=limit)
+        return [situation | {"probable_root": root_of(situation["episodes"], topology)} for situation in found]
+
     @get("/v1/stats", summary="Counts, and the latency of decisions in milliseconds")
     async def stats() -> dict[str, Any]:
         return await record.stats()
@@ -149,8 +155,8 @@ def build(
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
-            anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, stats, healthz, readyz,
-            prometheus, home, static,
+            anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, situations, stats, healthz,
+            readyz, prometheus, home, static,
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",
