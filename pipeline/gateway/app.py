@@ -155,8 +155,8 @@ def build(
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
-            anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, situations, stats, healthz,
-            readyz, prometheus, home, static,
+            anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, situations, stats,
+            healthz, readyz, prometheus, home, static,
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",
