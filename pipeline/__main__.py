@@ -21,6 +21,7 @@ from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
 from pipeline.knowledge import read_incidents
 from pipeline.settings import ROLES, Settings
+from pipeline.silences import silence_cli
 from schemas import Decision
 
 cli = typer.Typer(
@@ -30,6 +31,7 @@ cli = typer.Typer(
 incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
 cli.add_typer(incidents_cli, name="incidents")
 cli.add_typer(dlq_cli, name="dlq")
+cli.add_typer(silence_cli, name="silence")
 
 
 @cli.command()

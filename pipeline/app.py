@@ -27,7 +27,8 @@ from pipeline.knowledge import read_incidents
 from pipeline.llm import Llm, open_llm
 from pipeline.migrations import migrate
 from pipeline.settings import ROLES, Settings
-from pipeline.sinks import slack
+from pipeline.sinks import notify
+from pipeline.sinks.policy import load_policy
 from pipeline.sinks.relay import serve_relay
 from pipeline.stages.episodes import Rules
 from pipeline.stages.fingerprints import Fingerprints, load_fingerprints
@@ -73,7 +74,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         stack.push_async_callback(sender.close)
         catalogue = load_catalogue(settings.actions_file)
         calibration = load_calibration(settings.calibration_file)
-        grouping, fingerprints = grouping_of(settings)
+        (grouping, fingerprints), policy = grouping_of(settings), load_policy(settings.routes_file)
         if seed:
             await _seed(record)
         if {"worker", "gateway"} & set(roles):
@@ -87,7 +88,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         if {"worker", "gateway"} & set(roles):
             tasks.start(_keep_level(index, record), "sync")
         if "slack" in roles:
-            tasks.start(slack.run_slack(settings, record, sender), "slack")
+            tasks.start(notify.run_slack(settings, record, sender, policy), "slack")
         if "worker" in roles:
             if settings.kafka_is_embedded:
                 await kafka.prime_group(settings, worker.GROUP)
@@ -185,7 +186,7 @@ async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
     needs: dict[str, tuple[list[str], list[str], list[str]]] = {
         "worker": ([anomalies, enriched, incidents, feedback], [enriched, decisions, dlq], [worker.GROUP]),
         "relay": ([decisions, enriched], [], []),
-        "slack": ([decisions], [dlq], [slack.GROUP]),
+        "slack": ([decisions], [dlq], [notify.GROUP]),
         "gateway": ([], [anomalies, incidents, feedback], []),
     }
     reads, writes, groups = ([name for role in roles for name in needs[role][kind]] for kind in range(3))

@@ -99,6 +99,8 @@ class Settings:
         "SITUATION_GAP_SECONDS", 300.0, "episodes that begin so near to each other may be one situation; 0: never",
         minimum=0,
     )  # fmt: skip
+    routes_file: Path = setting("ROUTES_FILE", Path("deploy/routes.yaml"), "who is told what, where and how fast")
+    shadow: bool = setting("SHADOW", default=False, doc="decide, record and publish, but tell nobody on Slack")
     topology_file: Path = setting("TOPOLOGY_FILE", Path("deploy/topology.yaml"), "which service depends on which")
     min_confidence: float = setting("MIN_CONFIDENCE", 0.5, "confidence below which a human is asked", minimum=0)
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")

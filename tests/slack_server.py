@@ -15,7 +15,7 @@ class SlackServer:
     """``script`` are the next answers, one a post; then ``ok`` for ever. ``posts`` are (time, body), as they came.
 
     ``answers`` are the words that they were answered with. Of ``hang`` nobody knows whether it was shown, ``stuck`` was
-    not.
+    not. ``edits`` are the bodies of chat.update, which always succeeds; the n-th post of a bot has the timestamp "n.5".
     """
 
     webhook: str = ""
@@ -23,6 +23,7 @@ class SlackServer:
     script: list[str] = field(default_factory=list)
     posts: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    edits: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.posts.append((monotonic(), await request.json()))
@@ -44,7 +45,13 @@ class SlackServer:
             return web.Response(text="<not json", content_type="application/json", status=500)
         if word not in {"ok", "slow", "hang", "reset"}:
             return web.json_response({"ok": False, "error": word})
-        return web.json_response({"ok": True, "ts": "17.5"}) if bot else web.Response(text="ok")
+        if not bot:
+            return web.Response(text="ok")
+        return web.json_response({"ok": True, "channel": "C1", "ts": f"{len(self.posts)}.5"})
+
+    async def edit(self, request: web.Request) -> web.StreamResponse:
+        self.edits.append(await request.json())
+        return web.json_response({"ok": True})
 
 
 @asynccontextmanager
@@ -53,6 +60,7 @@ async def slack_server(*script: str) -> AsyncIterator[SlackServer]:
     app = web.Application()
     app.router.add_post("/hook", server.answer)
     app.router.add_post("/api/chat.postMessage", server.answer)
+    app.router.add_post("/api/chat.update", server.edit)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -22,9 +22,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
+from pipeline.gateway import silences
 from pipeline.gateway.page import DOCS, dashboard
 from pipeline.index import FILTERS, Index
 from pipeline.settings import Settings
+from pipeline.sinks.outbox import Outbox
+from pipeline.sinks.policy import Policy
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology, root_of
@@ -156,7 +159,7 @@ def build(
     return Litestar(
         [
             anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, situations, stats,
-            healthz, readyz, prometheus, home, static,
+            healthz, readyz, prometheus, home, static, *silences.routes(Outbox(record, Policy())),
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",

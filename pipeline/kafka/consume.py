@@ -35,10 +35,10 @@ class TopicReplaced(Exception):
 
 
 class Subscription:
-    """A member of a consumer group. Iterate over messages; `commit` one once its effect is durable.
+    """A member of a consumer group. Iterate over batches; `commit` one once its effect is durable.
 
     It polls all the while, so that slow work costs no membership. What a rebalance takes away is not handed out any
-    more; the message that is under way is waited for, up to `HANDOVER` seconds, and then `holds` says no.
+    more; the batch that is under way is waited for, up to `HANDOVER` seconds.
     """
 
     def __init__(self, consumer: Consumer, topics: Sequence[str]) -> None:
@@ -47,14 +47,14 @@ class Subscription:
         self._lock = threading.Lock()
         self._ready: deque[Message] = deque()
         self._held: set[Where] = set()
-        self._current: Where | None = None
+        self._current: set[Where] = set()
         self._idle = threading.Event()
         self._some = asyncio.Event()
         self._paused = False
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    async def __aiter__(self) -> AsyncIterator[Message]:
+    async def __aiter__(self) -> AsyncIterator[list[Message]]:
         try:
             while True:
                 yield await self._next()
@@ -62,37 +62,38 @@ class Subscription:
         finally:
             self._done()
 
-    def holds(self, message: Message) -> bool:
-        """Whether the message is still ours to work on."""
+    async def commit(self, batch: Iterable[Message]) -> None:
+        """Acknowledge everything up to and including the batch. Raises `Unavailable`; what went to others is theirs."""
+        ends: dict[Where, int] = {}
+        for message in batch:
+            where = (message.topic, message.partition)
+            ends[where] = max(ends.get(where, 0), message.offset + 1)
         with self._lock:
-            return (message.topic, message.partition) in self._held
-
-    async def commit(self, message: Message) -> None:
-        """Acknowledge everything of this partition up to and including ``message``. Raises `Unavailable`."""
-        if not self.holds(message):
-            raise Unavailable("kafka", "the partition has gone to another member of the group")
-        offset = [Partition(message.topic, message.partition, message.offset + 1)]
+            offsets = [Partition(*where, end) for where, end in ends.items() if where in self._held]
+        if not offsets:
+            raise Unavailable("kafka", "the partitions have gone to another member of the group")
         try:
-            await asyncio.to_thread(self._consumer.commit, offsets=offset, asynchronous=False)
+            await asyncio.to_thread(self._consumer.commit, offsets=offsets, asynchronous=False)
         except KafkaException as exc:
             raise Unavailable("kafka", str(exc)) from exc
 
-    async def _next(self) -> Message:
+    async def _next(self) -> list[Message]:
         while True:
             self._some.clear()
             with self._lock:
                 if self._ready:
-                    message = self._ready.popleft()
-                    self._current = (message.topic, message.partition)
+                    batch = list(self._ready)
+                    self._ready.clear()
+                    self._current = {(message.topic, message.partition) for message in batch}
                     self._idle.clear()
-                    return message
+                    return batch
             await self._some.wait()
             if self._task is not None and self._task.done():
                 self._task.result()
 
     def _done(self) -> None:
         with self._lock:
-            self._current = None
+            self._current = set()
             self._idle.set()
 
     async def open(self) -> None:
@@ -134,7 +135,7 @@ class Subscription:
 
     def _on_revoke(self, _: Consumer, partitions: Sequence[Partition]) -> None:
         gone = self._drop(partitions)
-        if self._current in gone and not self._closing and not self._idle.wait(HANDOVER):
+        if self._current & gone and not self._closing and not self._idle.wait(HANDOVER):
             log.warning("handed_over_unfinished", partitions=len(gone))
         with self._lock:
             self._held -= gone

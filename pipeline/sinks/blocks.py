@@ -1,13 +1,28 @@
-"""A decision as Slack's Block Kit. Everything from outside is escaped and cut within Slack's limits. No I/O."""
+"""Decisions as Slack's Block Kit. Everything from outside is escaped and cut within Slack's limits. No I/O."""
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline.stages.episodes import rank
 from schemas import Decision
 
 HEADER, SECTION, TOTAL = 150, 2900, 12_000
 """Characters: Slack's limit for a header; under its 3,000 for a section; under what it takes over all blocks."""
 _MARKS = {"critical": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
 _FIELD, _EVIDENCE = 1500, 3
+_LINES, _MOST_LINES, _MOST_BESIDE, _NAMES = 8, 28, 10, 2500
+"""Decisions of a section; that are told of one by one; beside a whole one; characters for the names of the others."""
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An episode of a situation, as a message speaks of it."""
+
+    name: str
+    going_on: bool
 
 
 def escape(text: str, limit: int) -> str:
@@ -37,13 +52,22 @@ def trust(decision: Decision) -> str:
     return f"{level} ({decision.confidence_score:.0%})"
 
 
-def render(decision: Decision) -> dict[str, Any]:
-    """``text`` (the notification) and ``blocks`` of one decision."""
+def title_of(decision: Decision) -> str:
+    """What is wrong, in a line; not escaped."""
     mark = _MARKS.get(decision.severity or "", "⚪")
+    return f"{mark} {decision.error_type}" + (f" on {decision.service}" if decision.service else "")
+
+
+def render(decision: Decision, members: Sequence[Member] = (), also: Sequence[Decision] = ()) -> Payload:
+    """``text`` (the notification) and ``blocks`` of a head message.
+
+    ``members``: the situation's episodes now; ``also``: its other decisions that nobody was told of yet.
+    """
     ask = "Ask a human" if decision.verdict == "escalate" else "Recommended action"
-    title = f"{mark} {decision.error_type}" + (f" on {decision.service}" if decision.service else "")
+    over = bool(members) and not any(member.going_on for member in members)
+    title = ("✅ over: " if over else "") + title_of(decision)
     blocks: list[dict[str, Any]] = [
-        {"type": "header", "text": {"type": "plain_text", "text": plain(title, HEADER), "emoji": False}},
+        _header(title),
         _section(f"*Symptom*\n{escape(decision.symptom, _FIELD)}"),
         _section(f"*{ask}*\n{escape(decision.recommended_action, _FIELD)}"),
         _section(f"*Confidence* {trust(decision)}\n{escape(decision.rationale, _FIELD)}"),
@@ -54,10 +78,68 @@ def render(decision: Decision) -> dict[str, Any]:
             for item in decision.evidence[:_EVIDENCE]
         ]
         blocks.append(_section("*Evidence*\n" + "\n".join(lines)))
+    if len(members) > 1:
+        going_on = sum(member.going_on for member in members)
+        names = "" if also else "\n" + _names(member.name for member in members)
+        blocks.append(_section(f"*Situation* {len(members)} episodes, {going_on} going on{names}"))
+    blocks += _listed(also, _MOST_BESIDE)
     engine = decision.engine + (f", model not used: {decision.fallback_reason}" if decision.fallback_reason else "")
     facts = f"{decision.id} · {decision.latency_ms:.0f} ms · {engine} · occurrences {decision.occurrences}"
-    blocks.append({"type": "context", "elements": [{"type": "plain_text", "text": plain(facts, 300), "emoji": False}]})
+    blocks.append(_context(facts))
     return {"text": escape(f"{title}: {decision.recommended_action}", 400), "blocks": blocks}
+
+
+def render_update(decisions: Sequence[Decision], head: Decision | None, members: Sequence[Member]) -> Payload:
+    """What a situation has grown by since its head; with no decisions, a reminder that it goes on."""
+    of = f" of {title_of(head)}" if head else ""
+    going_on = sum(member.going_on for member in members)
+    title = f"{len(decisions)} more{of}" if decisions else f"Still going on{of}"
+    blocks = [_header(title), *_listed(decisions)]
+    blocks.append(_context(f"{len(members)} episodes, {going_on} going on"))
+    return {"text": escape(title, 400), "blocks": blocks}
+
+
+def render_digest(decisions: Sequence[Decision]) -> Payload:
+    """Everything that came while the channel was over its limit, the worst first."""
+    situations = len({decision.situation_id or decision.id for decision in decisions})
+    worst = max((decision.severity for decision in decisions), key=rank)
+    title = f"{_MARKS.get(worst or '', '⚪')} {len(decisions)} decisions in {situations} situations"
+    blocks = [_header(title), *_listed(decisions), _context("more came than this channel takes: one message for all")]
+    return {"text": escape(title, 400), "blocks": blocks}
+
+
+def _listed(decisions: Sequence[Decision], most: int = _MOST_LINES) -> list[dict[str, Any]]:
+    """A line each, and the names of those that there is no room for."""
+    blocks = [
+        _section("\n".join(_line(decision) for decision in decisions[start : min(start + _LINES, most)]))
+        for start in range(0, min(len(decisions), most), _LINES)
+    ]
+    rest = decisions[most:]
+    if rest:
+        blocks.append(_section(f"*and {len(rest)} more*\n{_names(title_of(decision) for decision in rest)}"))
+    return blocks
+
+
+def _line(decision: Decision) -> str:
+    advice = "ask a human" if decision.verdict == "escalate" else decision.recommended_action
+    return (
+        f"{escape(title_of(decision), 110)}: {escape(advice, 110)} "
+        f"({decision.confidence_score:.0%}, {decision.occurrences} seen) `{escape(decision.id, 40)}`"
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    """Each once, with how often; cut to what a section bears."""
+    counts = Counter(names)
+    return escape(", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items()), _NAMES)
+
+
+def _header(text: str) -> dict[str, Any]:
+    return {"type": "header", "text": {"type": "plain_text", "text": plain(text, HEADER), "emoji": False}}
+
+
+def _context(text: str) -> dict[str, Any]:
+    return {"type": "context", "elements": [{"type": "plain_text", "text": plain(text, 300), "emoji": False}]}
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -1,201 +1,131 @@
-"""decisions → Slack: one message a decision, never more than one a second to a channel. The only module with slack_sdk.
+"""Slack's side: one call to a webhook or with a bot token, and what its answer means. The only module with slack_sdk.
 
-Claim, post, mark, acknowledge: a crash between post and mark may repeat one message, and that is counted as uncertain.
+No retries here: who calls owns them.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from time import monotonic
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from pipeline import kafka, metrics
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.settings import Settings
-from pipeline.settle import until_available
-from pipeline.sinks.blocks import render
-from pipeline.stages.publish import bury
-from schemas import Decision
-from schemas.dead_letter import RETRIED
+from pipeline.sinks.blocks import Payload
 
-GROUP = "pulseguard-slack"
-INTERVAL = 1.0
-"""Seconds between posts to one channel: Slack's limit."""
-_TIMEOUT = 10
-_GRACE = 15
+TIMEOUT = 10
+"""Seconds for one call."""
+LIMITED = "HTTP 429"
+"""The detail of an `Unavailable` that Slack surely showed nothing for."""
 _OK, _REQUEST_TIMEOUT, _TOO_MANY, _SERVER_ERROR = 200, 408, 429, 500
-_LIMITED = "HTTP 429"
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
 _TRANSIENT = _RATE_LIMITED | {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
+_QUIET = {"unfurl_links": False, "unfurl_media": False}
 log = structlog.get_logger()
 
-Post = Callable[[dict[str, Any]], Awaitable[str | None]]
-"""Posts a rendered message; returns its timestamp where Slack gives one. Raises `Unavailable` or `Rejected`."""
+
+class Slack(Protocol):
+    """Where messages go. Its calls raise `Unavailable` or `Rejected`."""
+
+    @property
+    def channel(self) -> str | None:
+        """The channel where a route names none; None: there is only one, without a name."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether anybody minds how many messages come."""
+
+    async def post(self, channel: str, payload: Payload, thread: str | None) -> str | None:
+        """Post; returns where the message is, where Slack says so. ``thread``: where the message to answer is."""
+
+    async def edit(self, payload: Payload, place: str) -> None:
+        """Put another text into the message that is there."""
 
 
-class Notifications(Protocol):
-    """The part of the record that remembers what was posted."""
-
-    async def claim_notification(self, decision_id: str, channel: str) -> str:
-        """``new``, ``uncertain``, ``sent`` or ``refused``."""
-
-    async def finish_notification(
-        self, decision_id: str, channel: str, state: str, detail: str | None = None, ts: str | None = None
-    ) -> None:
-        """Say how it ended."""
-
-
-async def run_slack(settings: Settings, record: Notifications, sender: kafka.Sender) -> None:
-    """Post decisions as they come, until cancelled."""
-    channel, post = _destination(settings)
-    pace = _Pace()
-    async with kafka.subscribe(settings, [settings.topic_decisions], GROUP) as subscription:
-        async for message in subscription:
-            try:
-                await _to_its_end(_notify(settings, record, sender, channel, post, pace, message, subscription))
-            except _HandedOver:
-                continue
-            await _acknowledge(subscription, message)
-
-
-class _HandedOver(Exception):
-    """Another replica has the partition now, and posts the message."""
-
-
-async def _to_its_end(begun: Coroutine[Any, Any, None]) -> None:
-    """Await what is begun; a stop waits for it, for `_GRACE` seconds: a post that is not marked comes twice."""
-    task = asyncio.ensure_future(begun)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task], timeout=_GRACE)
-        task.cancel()
-        raise
-
-
-async def _acknowledge(subscription: kafka.Subscription, message: kafka.Message) -> None:
-    """Commit, once: after a rebalance it can never succeed. Without it the message comes again, and is skipped."""
-    try:
-        await subscription.commit(message)
-    except Unavailable as exc:
-        log.warning("not_acknowledged", system=exc.system, detail=exc.detail, offset=message.offset)
-
-
-class _Pace:
-    """Keeps posts a second apart."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    async def wait(self) -> None:
-        await asyncio.sleep(self._next - monotonic())
-        self._next = monotonic() + INTERVAL
-
-
-async def _notify(
-    settings: Settings, record: Notifications, sender: kafka.Sender, channel: str, post: Post, pace: _Pace,
-    message: kafka.Message, subscription: kafka.Subscription,
-) -> None:  # fmt: skip
-    try:
-        decision = msgspec.json.decode(message.value or b"", type=Decision)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        reason = f"not a decision: {exc}"
-        log.error("slack_unreadable", reason=reason, topic=message.topic, offset=message.offset)
-        await until_available(lambda: bury(sender, settings.topic_dlq, message, "rejected", reason))
-        return
-    claim = await until_available(lambda: record.claim_notification(decision.id, channel))
-    again = any(name == RETRIED for name, _ in message.headers)  # a human mended what Slack refused
-    if claim == "sent" or (claim == "refused" and not again):
-        return
-    if claim == "uncertain":
-        metrics.slack_posts.labels(outcome="repeated").inc()
-    payload = render(decision)
-
-    doubt: list[str] = []
-
-    async def attempt() -> str | None:
-        if channel != "log":
-            await pace.wait()
-        if not subscription.holds(message):
-            raise _HandedOver
-        try:
-            return await post(payload)
-        except Unavailable as exc:
-            if exc.detail != _LIMITED:  # Slack may have posted it and not said so
-                metrics.slack_posts.labels(outcome="uncertain").inc()
-                doubt[:] = [f"uncertain: posted again after {exc.detail}"]
-            raise
-
-    try:
-        ts = await until_available(attempt)
-    except Rejected as exc:
-        refusal = exc.reason
-        log.error("slack_refused", channel=channel, reason=refusal, decision=decision.id)
-        await until_available(lambda: bury(sender, settings.topic_dlq, message, "refused", refusal))
-        await until_available(lambda: record.finish_notification(decision.id, channel, "refused", refusal))
-        metrics.slack_posts.labels(outcome="refused").inc()
-    else:
-        await until_available(
-            lambda: record.finish_notification(decision.id, channel, "sent", "".join(doubt) or None, ts)
-        )
-        metrics.slack_posts.labels(outcome="sent").inc()
-
-
-def _destination(settings: Settings) -> tuple[str, Post]:
+def open_slack(settings: Settings) -> Slack:
+    """The destination that the settings name; without any, the log. Raises `Misconfigured`."""
     if settings.slack_bot_token and settings.slack_channel:
-        return settings.slack_channel, _bot(settings)
+        return _Bot(settings)
     if settings.slack_webhook_url:
         parts = urlsplit(settings.slack_webhook_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise Misconfigured("SLACK_WEBHOOK_URL", "is not an http(s) URL")
-        return "webhook", _webhook(settings.slack_webhook_url)
-    return "log", _preview
+        return _Webhook(settings.slack_webhook_url)
+    return _Log()
 
 
-async def _preview(payload: dict[str, Any]) -> None:
-    log.info("slack_preview", text=payload["text"], blocks=len(payload["blocks"]))
+class _Log:
+    """No Slack: the messages are shown in the log."""
+
+    channel = None
+    limited = False
+
+    async def post(self, channel: str, payload: Payload, thread: str | None) -> None:  # noqa: ARG002
+        log.info("slack_preview", text=payload["text"], blocks=len(payload["blocks"]))
+
+    async def edit(self, payload: Payload, place: str) -> None:
+        """Nothing has a place here."""
 
 
-def _webhook(url: str) -> Post:
-    client = AsyncWebhookClient(url, timeout=_TIMEOUT, retry_handlers=[])
+class _Webhook:
+    """An incoming webhook: no threads and no edits, and always the same channel."""
 
-    async def post(payload: dict[str, Any]) -> None:
+    channel = None
+    limited = True
+
+    def __init__(self, url: str) -> None:
+        self._client = AsyncWebhookClient(url, timeout=TIMEOUT, retry_handlers=[])
+
+    async def post(self, channel: str, payload: Payload, thread: str | None) -> None:  # noqa: ARG002
         try:
-            response = await client.send_dict(payload | {"unfurl_links": False, "unfurl_media": False})
+            response = await self._client.send_dict(payload | _QUIET)
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise Unavailable("slack", type(exc).__name__) from exc
         if response.status_code != _OK:
             raise _fault(response.status_code, response.body, response.headers)
 
-    return post
+    async def edit(self, payload: Payload, place: str) -> None:
+        """Nothing has a place here."""
 
 
-def _bot(settings: Settings) -> Post:
-    client = AsyncWebClient(
-        settings.slack_bot_token, base_url=settings.slack_api_url, timeout=_TIMEOUT, retry_handlers=[]
-    )
-    channel = settings.slack_channel or ""
+class _Bot:
+    """A bot token: channels, threads and edits."""
 
-    async def post(payload: dict[str, Any]) -> str | None:
-        try:
-            response = await client.chat_postMessage(channel=channel, unfurl_links=False, unfurl_media=False, **payload)
-        except SlackApiError as exc:
-            raise _api_fault(exc.response) from exc
-        except (AttributeError, TypeError) as exc:  # the library's own, over a body that is not Slack's JSON
-            raise Unavailable("slack", "an answer that is not Slack's") from exc
-        except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-            raise Unavailable("slack", type(exc).__name__) from exc
+    limited = True
+
+    def __init__(self, settings: Settings) -> None:
+        self.channel = settings.slack_channel
+        self._client = AsyncWebClient(
+            settings.slack_bot_token, base_url=settings.slack_api_url, timeout=TIMEOUT, retry_handlers=[]
+        )
+
+    async def post(self, channel: str, payload: Payload, thread: str | None) -> str | None:
+        response = await _answered(
+            self._client.chat_postMessage(
+                channel=channel, thread_ts=thread and thread.rpartition("/")[2], **(payload | _QUIET)
+            )
+        )
         ts = response.get("ts")
-        return None if ts is None else str(ts)
+        # Edits take the channel's id, and not its name.
+        return None if ts is None else f"{response.get('channel') or channel}/{ts}"
 
-    return post
+    async def edit(self, payload: Payload, place: str) -> None:
+        channel, _, ts = place.rpartition("/")
+        await _answered(self._client.chat_update(channel=channel, ts=ts, **payload))
+
+
+async def _answered(call: Any) -> Any:
+    try:
+        return await call
+    except SlackApiError as exc:
+        raise _api_fault(exc.response) from exc
+    except (AttributeError, TypeError) as exc:  # the library's own, over a body that is not Slack's JSON
+        raise Unavailable("slack", "an answer that is not Slack's") from exc
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        raise Unavailable("slack", type(exc).__name__) from exc
 
 
 def _api_fault(response: Any) -> Exception:
@@ -213,7 +143,7 @@ def _fault(status: int, body: str | None, headers: Any) -> Exception:
     text = str(named.get("retry-after", ""))
     wait = float(text) if text.isdigit() else None
     if status == _TOO_MANY:
-        return Unavailable("slack", _LIMITED, wait)
+        return Unavailable("slack", LIMITED, wait)
     if status in {_OK, _REQUEST_TIMEOUT} or status >= _SERVER_ERROR:
         return Unavailable("slack", f"HTTP {status}", wait)
     return Rejected(f"Slack refuses: HTTP {status} {(body or '')[:200]}")

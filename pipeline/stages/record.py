@@ -161,23 +161,6 @@ class Record:
             rows = await connection.fetch(_JUDGED)
         return [(msgspec.json.decode(row["published"], type=Decision), row["verdict"], row["worked"]) for row in rows]
 
-    async def claim_notification(self, decision_id: str, channel: str) -> str:
-        """Claim the right to notify: ``new``, ``uncertain`` (claimed, never finished), ``sent`` or ``refused``."""
-        async with self.connection() as connection:
-            if await connection.fetchval(_CLAIM, decision_id, channel) is not None:
-                return "new"
-            state = await connection.fetchval(
-                "SELECT state FROM notifications WHERE decision_id = $1 AND channel = $2", decision_id, channel
-            )
-        return "uncertain" if state == "claimed" else str(state)
-
-    async def finish_notification(
-        self, decision_id: str, channel: str, state: str, detail: str | None = None, ts: str | None = None
-    ) -> None:
-        """Say how a claimed notification ended: ``sent`` or ``refused``."""
-        async with self.connection() as connection:
-            await connection.execute(_FINISH, decision_id, channel, state, detail, ts)
-
 
 @asynccontextmanager
 async def open_record(database_url: str) -> AsyncIterator[Record]:
@@ -282,11 +265,4 @@ INSERT INTO feedback (id, decision_id, verdict, body) VALUES ($1, $2, $3, $4::js
 _JUDGED = """
 SELECT decisions.published, feedback.verdict, (feedback.body->>'worked')::boolean AS worked
 FROM feedback JOIN decisions ON decisions.id = feedback.decision_id ORDER BY feedback.body->>'created_at'
-"""
-_CLAIM = """
-INSERT INTO notifications (decision_id, channel, state) VALUES ($1, $2, 'claimed')
-ON CONFLICT (decision_id, channel) DO NOTHING RETURNING 1
-"""
-_FINISH = """
-UPDATE notifications SET state = $3, detail = $4, ts = $5, finished_at = now() WHERE decision_id = $1 AND channel = $2
 """

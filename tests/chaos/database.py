@@ -24,7 +24,7 @@ BEGIN
     RETURN NEW;
 END $$
 """
-TABLES = ("anomalies", "episodes", "decisions", "progress", "notifications")
+TABLES = ("anomalies", "episodes", "revisions", "decisions", "progress", "notifications", "messages")
 
 
 class Database:
@@ -73,15 +73,16 @@ class Database:
             os.kill(pid, signal.SIGCONT)
 
     async def raise_on_write(
-        self, state: str, share: float, tables: Sequence[str] = TABLES, on: str = "INSERT OR UPDATE"
-    ) -> None:
+        self, state: str, share: float, tables: Sequence[str] = TABLES, on: str = "INSERT OR UPDATE",
+        when: str = "true",
+    ) -> None:  # fmt: skip
         """Let every row that the pipeline writes fail with this SQLSTATE, with this probability."""
         async with self.connection() as connection:
             await connection.execute(_RAISE.format(share=share, state=state))
             for table in tables:
                 await connection.execute(
                     f"CREATE OR REPLACE TRIGGER chaos_fault BEFORE {on} ON {table} "
-                    "FOR EACH ROW EXECUTE FUNCTION chaos_fault()"
+                    f"FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION chaos_fault()"
                 )
 
     async def write_again(self) -> None:

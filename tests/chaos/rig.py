@@ -79,6 +79,8 @@ class Rig:
         mark = f"-chaos-{random.SystemRandom().getrandbits(32):08x}" if self.broker.kind == "given" else ""
         self.topics = {name: name + mark for name in TOPICS.values()}
         self.environment |= {variable: self.topics[name] for variable, name in TOPICS.items()}
+        # Each episode a situation, each decision a message, unless a scenario is about them.
+        self.environment |= {"SITUATION_GAP_SECONDS": "0", "ROUTES_FILE": str(ROOT / "tests" / "chaos" / "routes.yaml")}
         self.ledger = Ledger(self.broker.bootstrap, self.topics["anomalies"])
 
     def dice(self, name: str) -> random.Random:

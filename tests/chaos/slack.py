@@ -3,7 +3,7 @@
 import asyncio
 import random
 
-from tests.chaos.load import distinct
+from tests.chaos.load import distinct, storm
 from tests.chaos.rig import Rig, shown
 from tests.chaos.scenarios import scenario
 
@@ -28,7 +28,7 @@ async def slack_killed_before_it_marks(rig: Rig) -> None:
     """The Slack role is killed between Slack's answer and its own record of it: that one message comes twice."""
     await rig.with_slack()
     await rig.worker()
-    await rig.database.raise_on_write("53100", 1.0, ["notifications"], on="UPDATE")
+    await rig.database.raise_on_write("53100", 1.0, ["messages"], on="UPDATE", when="NEW.state = 'sent'")
     await rig.send(distinct(rig.chance, 5))
     slack = await rig.run("slack")
     await _shown(rig, 1)
@@ -129,6 +129,27 @@ async def slack_knows_no_channel(rig: Rig) -> None:
     refused = (await rig.found()).refused
     rig.promise(len(refused) == 2, f"{len(refused)} dead letters for two refusals")
     rig.over()
+
+
+@scenario(fast=True)
+async def slack_killed_in_a_storm(rig: Rig) -> None:
+    """Thirty faults at once, over the channel's limit, and the Slack role killed while it tells of them: few messages,
+    and each decision in one of them.
+    """
+    routes = rig.folder / "routes.yaml"
+    routes.write_text("limits: {burst: 3, refill: 600, digest: 5, update: 5, longest: 20, pace: 1}")
+    rig.environment |= {"SITUATION_GAP_SECONDS": "300", "ROUTES_FILE": str(routes)}
+    await rig.with_slack()
+    await rig.worker()
+    slack = await rig.run("slack")
+    await rig.send(storm(rig.chance, 300, 30))
+    await _shown(rig, 1)
+    rig.kill(slack)
+    rig.over()
+    await rig.run("slack")
+    await rig.settle()
+    assert rig.slack is not None
+    rig.promise(len(rig.slack.posts) <= 12, f"{len(rig.slack.posts)} messages for one storm")
 
 
 async def _misbehaving(rig: Rig, *script: str) -> None:

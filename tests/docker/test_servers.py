@@ -40,9 +40,9 @@ async def test_kafka_keeps_what_it_acknowledged(plain: Settings, kafka_bootstrap
 
     seen: list[kafka.Message] = []
     async with asyncio.timeout(60), kafka.subscribe(on_server, ["decisions"], "docker-test") as subscription:
-        async for message in subscription:
-            seen.append(message)
-            await subscription.commit(message)
+        async for batch in subscription:
+            seen += batch
+            await subscription.commit(batch)
             if len(seen) == 100:
                 break
     assert sorted(message.offset for message in seen) == sorted(message.offset for message in held)

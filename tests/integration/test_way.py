@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import aiohttp.web
@@ -134,6 +135,35 @@ async def test_the_gateway_answers(stack: tuple[Stack, Program]):
         for path, status in (("/v1/decisions/none", 404), ("/v1/decisions?limit=0", 400), ("/nowhere", 404)):
             async with client.get(path) as answer:
                 assert answer.status == status, path
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_silenced_is_decided_and_nobody_is_told(stack: tuple[Stack, Program]):
+    """A silence by HTTP mutes its service while it lasts; bad ones are refused; it can be ended."""
+    up, _ = stack
+    ends = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    good = {"matchers": ["service=hushed"], "ends_at": ends, "author": "ada"}
+    async with aiohttp.ClientSession(up.http) as client, websockets.connect(up.feed) as feed:
+        for bad in ({"matchers": []}, {"matchers": ["x"]}, {"author": " "}, {"ends_at": "2020-01-01T00:00:00Z"}):
+            async with client.post("/v1/silences", json=good | bad) as answer:
+                assert answer.status == 400, bad
+        async with client.post("/v1/silences", json=good) as answer:
+            assert answer.status == 201
+            name = (await answer.json())["id"]
+        await asyncio.to_thread(up.publish, b'{"error_type": "hushed_up", "service": "hushed"}')
+        decision = await next_decision(feed, "hushed_up")
+
+        async def muted() -> bool:
+            rows = await up.rows(f"SELECT state, detail FROM notifications WHERE decision_id = '{decision['id']}'")
+            return [(row["state"], row["detail"]) for row in rows] == [("muted", f"silenced by {name}")]
+
+        await until(muted, 20, what="the muted notification")
+        async with client.get("/v1/silences") as answer:
+            assert [silence["id"] for silence in await answer.json()] == [name]
+        for status in (204, 404):
+            async with client.delete(f"/v1/silences/{name}") as answer:
+                assert answer.status == status
+    assert not any(decision["id"] in json.dumps(message) for message in up.slack)
 
 
 @pytest.mark.asyncio(loop_scope="module")

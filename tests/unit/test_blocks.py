@@ -1,12 +1,13 @@
 """What Slack is sent: within its limits, and no markup of anybody else's."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sinks.blocks import escape, render
+from pipeline.sinks.blocks import Member, escape, render, render_digest, render_update
 from schemas import Action, Decision, Evidence, Usage
 
 
@@ -27,7 +28,17 @@ def decision(text: str) -> Decision:
 )
 def test_rendering_stays_within_slacks_limits_and_lets_no_markup_through(text: str):
     """Headers, sections, blocks and the whole are within their limits; no control sequence comes from outside."""
-    message = render(decision(text))
+    one = decision(text)
+    many = [msgspec.structs.replace(one, id=f"dec_{n}", situation_id=f"sit_{n % 9}") for n in range(60)]
+    members = [Member(text, n % 2 == 0) for n in range(60)]
+    for message in (
+        render(one), render(one, members), render(one, members, many), render_update(many, one, members),
+        render_update([], None, []), render_digest(many),
+    ):  # fmt: skip
+        within_limits(message)
+
+
+def within_limits(message: dict[str, Any]) -> None:
     total = 0
     for block in message["blocks"]:
         texts = [block["text"]] if "text" in block else block["elements"]
@@ -39,6 +50,24 @@ def test_rendering_stays_within_slacks_limits_and_lets_no_markup_through(text: s
     assert total <= 12_000
     assert "<" not in message["text"]
     assert msgspec.json.encode(message)
+
+
+def test_a_digest_names_every_decision_and_what_there_is_no_room_for_by_what_it_is():
+    """28 one by one with their ids, the other two by error type and service."""
+    many = [msgspec.structs.replace(decision("x"), id=f"dec_{n}", error_type=f"kind{n}") for n in range(30)]
+    said = msgspec.json.encode(render_digest(many)).decode()
+    assert "30 decisions in 30 situations" in said
+    assert all(f"`dec_{n}`" in said for n in range(28))
+    assert "and 2 more" in said
+    assert "kind28 on x" in said
+    assert "kind29 on x" in said
+
+
+def test_a_head_says_when_its_situation_is_over():
+    going_on, over = ([Member("a", state), Member("b", False)] for state in (True, False))
+    assert "over" not in render(decision("x"), going_on)["text"]
+    assert "2 episodes, 1 going on" in str(render(decision("x"), going_on))
+    assert render(decision("x"), over)["text"].startswith("✅ over: 🔴 x on x")
 
 
 def test_an_escape_is_never_cut_in_two():

@@ -60,22 +60,36 @@ CREATE TABLE messages (
     channel text NOT NULL,
     kind text NOT NULL CHECK (kind IN ('head', 'update', 'digest', 'edit')),
     situation_id text,
+    owner text NOT NULL,
     state text NOT NULL CHECK (state IN ('claimed', 'sent', 'refused')),
-    ts text,
+    place text,
+    shown text,
     detail text,
     claimed_at timestamptz NOT NULL DEFAULT now(),
+    leased_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
 );
+COMMENT ON TABLE messages IS 'calls to a channel; place: where Slack put it; shown: what a head says of its situation';
 CREATE INDEX messages_newest ON messages (channel, claimed_at DESC);
 CREATE INDEX messages_situation ON messages (situation_id);
 
 ALTER TABLE notifications DROP CONSTRAINT notifications_state_check;
 ALTER TABLE notifications ADD CHECK (state IN ('waiting', 'claimed', 'sent', 'refused', 'muted'));
+ALTER TABLE notifications RENAME COLUMN claimed_at TO since;
 ALTER TABLE notifications
+    DROP COLUMN ts,
     ADD COLUMN message_id text,
-    ADD COLUMN kafka_partition integer NOT NULL DEFAULT 0,
-    ADD COLUMN kafka_offset bigint NOT NULL DEFAULT 0;
-CREATE INDEX notifications_unsent ON notifications (channel, claimed_at) WHERE state IN ('waiting', 'claimed');
+    ADD COLUMN situation_id text,
+    ADD COLUMN rank smallint,
+    ADD COLUMN kafka_partition integer,
+    ADD COLUMN kafka_offset bigint,
+    ADD COLUMN key bytea,
+    ADD COLUMN again boolean NOT NULL DEFAULT false,
+    ADD COLUMN body bytea;
+COMMENT ON COLUMN notifications.body IS 'the decision as it came; gone when it is settled';
+CREATE INDEX notifications_unsettled ON notifications (channel, since) WHERE state IN ('waiting', 'claimed');
+CREATE INDEX notifications_message ON notifications (message_id);
+CREATE INDEX notifications_situation ON notifications (situation_id);
 """
 
 

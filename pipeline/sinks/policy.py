@@ -1,0 +1,162 @@
+"""Who is told what: routes, inhibitions and silences. Read from ``deploy/routes.yaml``; pure but for `load_policy`.
+
+Matchers are written as Prometheus Alertmanager's: ``name=value``, ``name!=value``, ``name=~regex``, ``name!~regex``,
+the expression anchored at both ends; what is not there is the empty text. A name is a field of the episode (service,
+error_type, environment, severity, source) or a label.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import Meta
+
+from pipeline.errors import Misconfigured, Rejected
+from pipeline.files import read_yaml
+
+_MATCHER = re.compile(r"([A-Za-z_][A-Za-z0-9_.:/-]*)\s*(=~|!~|!=|=)\s*(.*)", re.DOTALL)
+Facts = Mapping[str, str]
+"""What is known of an episode: its fields, and its labels."""
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One condition."""
+
+    name: str
+    negated: bool
+    pattern: re.Pattern[str]
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From its text. Raises `Rejected`."""
+        parts = _MATCHER.fullmatch(text.strip())
+        if parts is None:
+            raise Rejected(f"{text!r} is no matcher: NAME=VALUE, NAME!=VALUE, NAME=~REGEX or NAME!~REGEX")
+        name, operator, value = parts.groups()
+        value = value.strip().strip('"')
+        try:
+            pattern = re.compile(value if operator.endswith("~") else re.escape(value), re.DOTALL)
+        except re.error as exc:
+            raise Rejected(f"{text!r}: {exc}") from exc
+        return cls(name, operator.startswith("!"), pattern, text)
+
+    def holds(self, facts: Facts) -> bool:
+        """Whether the episode is such a one."""
+        return (self.pattern.fullmatch(facts.get(self.name, "")) is not None) is not self.negated
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the episodes go that all of ``match`` hold for, and how fast. Times are seconds.
+
+    ``group_wait``: the first message waits so long for others of its situation. ``hold_off``: it waits so long, and
+    is not sent if nothing fires any more. ``repeat``: say again, after so long, that it still goes on; 0: never.
+    """
+
+    match: tuple[str, ...] = ()
+    channel: str | None = None
+    group_wait: Seconds = 0.0
+    hold_off: Seconds = 0.0
+    repeat: Seconds = 14_400.0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much one channel bears. Times are seconds.
+
+    ``burst`` messages at once and one more every ``refill``; what is over it waits for a digest: the first after
+    ``digest``, each next one after twice the time, up to ``longest``. A situation that grows is told of again at once
+    while half of the burst is left, then after ``update``, and then after twice the time. ``pace`` lies between any two
+    calls: Slack's limit is one a second.
+    """
+
+    burst: Annotated[int, Meta(ge=1)] = 8
+    refill: Annotated[float, Meta(gt=0)] = 60.0
+    digest: Seconds = 15.0
+    update: Seconds = 30.0
+    longest: Seconds = 300.0
+    pace: Seconds = 1.0
+
+
+class Inhibition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """While an episode like ``source`` goes on, those like ``target`` that agree in ``equal`` are muted."""
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    equal: tuple[str, ...] = ()
+
+
+class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``deploy/routes.yaml``."""
+
+    limits: Limits = Limits()
+    routes: tuple[Route, ...] = ()
+    inhibit: tuple[Inhibition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No notifications for what all matchers hold for, from ``starts_at`` to ``ends_at``."""
+
+    id: str
+    matchers: Sequence[str]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    comment: str
+
+
+class Policy:
+    """The file, its matchers parsed."""
+
+    def __init__(self, file: PolicyFile = PolicyFile()) -> None:  # noqa: B008 - frozen
+        self.limits = file.limits
+        self._routes = [(route, parsed(route.match)) for route in file.routes]
+        self._inhibitions = [(rule, parsed(rule.source), parsed(rule.target)) for rule in file.inhibit]
+
+    def route(self, facts: Facts) -> Route:
+        """The first route that matches; without one the default."""
+        return next((route for route, matchers in self._routes if all_hold(matchers, facts)), Route())
+
+    @property
+    def inhibits(self) -> bool:
+        """Whether there is any rule."""
+        return bool(self._inhibitions)
+
+    def inhibited(self, facts: Facts, going_on: Iterable[tuple[str, Facts]]) -> str | None:
+        """The id of the episode that mutes this one, or None. Nothing that is a source itself is its target."""
+        for rule, source, target in self._inhibitions:
+            if not all_hold(target, facts) or all_hold(source, facts):
+                continue
+            for name, other in going_on:
+                if all_hold(source, other) and all(facts.get(key, "") == other.get(key, "") for key in rule.equal):
+                    return name
+        return None
+
+
+def parsed(matchers: Iterable[str]) -> list[Matcher]:
+    """Raises `Rejected`."""
+    return [Matcher.parse(text) for text in matchers]
+
+
+def all_hold(matchers: Iterable[Matcher], facts: Facts) -> bool:
+    """No condition holds for everything."""
+    return all(matcher.holds(facts) for matcher in matchers)
+
+
+def silenced(facts: Facts, silences: Iterable[Silence]) -> str | None:
+    """The id of the silence that mutes this episode, or None."""
+    return next((silence.id for silence in silences if all_hold(parsed(silence.matchers), facts)), None)
+
+
+def load_policy(path: Path) -> Policy:
+    """Read it. Raises `Misconfigured`."""
+    try:
+        return Policy(read_yaml("ROUTES_FILE", path, PolicyFile))
+    except Rejected as exc:
+        raise Misconfigured("ROUTES_FILE", f"{path}: {exc.reason}") from exc

@@ -1,0 +1,84 @@
+"""Matchers, routes, inhibitions and silences."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import Misconfigured, Rejected
+from pipeline.sinks.policy import (
+    Inhibition,
+    Limits,
+    Matcher,
+    Policy,
+    PolicyFile,
+    Route,
+    Silence,
+    load_policy,
+    silenced,
+)
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+FACTS = {"service": "payments-db", "severity": "error", "cluster": "c1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("service=payments-db", True), ("service=payments", False), ("service = payments-db", True),
+        ('service="payments-db"', True), ("service!=payments-db", False), ("service!=x", True),
+        ("service=~payments.*", True), ("service=~payments", False), ("service!~payments.*", False),
+        ("severity=~error|critical", True), ("namespace=", True), ("namespace!=", False), ("namespace=~.+", False),
+        ("service=payments.db", False),
+    ],
+)  # fmt: skip
+def test_a_matcher(text: str, holds: bool):
+    """Equality and anchored expressions; what is not there is the empty text."""
+    assert Matcher.parse(text).holds(FACTS) is holds
+
+
+@pytest.mark.parametrize("text", ["", "service", "=x", "service=~(", "a b=c"])
+def test_what_is_no_matcher(text: str):
+    with pytest.raises(Rejected):
+        Matcher.parse(text)
+
+
+def test_the_first_route_that_matches():
+    routes = (Route(match=("severity=critical",), channel="#one"), Route(match=("cluster=c1",), channel="#two"))
+    policy = Policy(PolicyFile(routes=routes))
+    assert policy.route(FACTS).channel == "#two"
+    assert policy.route(FACTS | {"severity": "critical"}).channel == "#one"
+    assert policy.route({}) == Route()
+
+
+def test_inhibition():
+    rule = Inhibition(source=("error_type=cluster_down",), target=("severity=~info|error",), equal=("cluster",))
+    policy = Policy(PolicyFile(inhibit=(rule,)))
+    down = {"error_type": "cluster_down", "cluster": "c1", "severity": "error"}
+    assert policy.inhibited(FACTS, [("ep_1", down)]) == "ep_1"
+    assert policy.inhibited(FACTS, [("ep_1", down | {"cluster": "c2"})]) is None
+    assert policy.inhibited(FACTS | {"severity": "critical"}, [("ep_1", down)]) is None
+    assert policy.inhibited(down, [("ep_2", down)]) is None
+    assert not Policy().inhibits
+
+
+def test_a_silence():
+    silence = Silence("sil_1", ["cluster=c1", "severity!=critical"], NOW, NOW, "ada", "moving")
+    assert silenced(FACTS, [silence]) == "sil_1"
+    assert silenced(FACTS | {"severity": "critical"}, [silence]) is None
+
+
+def test_the_shipped_file_is_the_default():
+    policy = load_policy(Path(__file__).parents[2] / "deploy" / "routes.yaml")
+    assert policy.limits == Limits()
+    assert policy.route({}) == Route()
+    assert not policy.inhibits
+
+
+@pytest.mark.parametrize(
+    "text", ["routes: [{match: [x]}]", "limits: {burst: 0}", "rules: []", "routes: [{channel: 1}]"]
+)
+def test_a_bad_file_names_its_setting(tmp_path: Path, text: str):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(Misconfigured, match="ROUTES_FILE"):
+        load_policy(tmp_path / "r.yaml")
