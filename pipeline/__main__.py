@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
 from pipeline.knowledge import read_incidents
 from pipeline.settings import ROLES, Settings
-from schemas import Decision
+from schemas import Decision, Explanation
 
 cli = typer.Typer(
     name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -173,6 +174,49 @@ def stats() -> None:
     for name, value in run_async(read()).items():
         table.add_row(name, str(value))
     out.print(table)
+
+
+@cli.command("explain")
+def explain_command(
+    decision_id: Annotated[str, typer.Argument(metavar="ID", help="A decision's id: dec_…")],
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """All that a decision came of: anomaly, evidence, prompt, raw answers, confidence, timings."""
+    from pipeline import explain
+
+    async def read() -> Explanation:
+        async with opened_record() as record:
+            return await explain.explained(record, decision_id)
+
+    explanation = run_async(read())
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(explanation).decode() + "\n")
+    else:
+        out.print(explain.shown(explanation))
+
+
+@cli.command("replay")
+def replay_command(
+    since: Annotated[str, typer.Option(help="A time, or a span until now: 24h, 7d.")],
+    until: Annotated[str | None, typer.Option(help="Likewise; without, now.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    model: Annotated[str | None, typer.Option(help="A litellm name, or nearest for the rule; else LLM_MODEL.")] = None,
+    prompt: Annotated[Path | None, typer.Option(help="A file: the system prompt to try.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Search today's knowledge, not the evidence of then.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Decide past episodes again, under today's settings. Publishes and writes nothing; says what would change."""
+    from pipeline import replay
+
+    now = datetime.now(UTC)
+    ends = None if until is None else replay.moment(until, now)
+    wanted = replay.Wanted(replay.moment(since, now), ends, limit, model, prompt, fresh)
+
+    async def work() -> None:
+        async with opened_record() as record:
+            await replay.report(completed(), record, wanted, out, as_json=as_json)
+
+    run_async(work())
 
 
 @cli.command()

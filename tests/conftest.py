@@ -23,7 +23,7 @@ from tests.stack import Stack
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
-TABLES = "anomalies, episodes, decisions, incidents, feedback, notifications, progress"
+TABLES = "anomalies, episodes, decisions, incidents, feedback, notifications, progress, provenance"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
 from pipeline.words import Query
-from schemas import Action, Decision, Evidence, Feedback, Incident
+from schemas import Action, Decision, Evidence, Explanation, Feedback, Incident
 
 MAX_LIST = 1000
 MAX_BODY = 5 * 2**20
@@ -80,6 +80,13 @@ def build(
         if body is None:
             raise HTTPException(f"no decision {decision_id}", status_code=404)
         return Response(body, media_type=MediaType.JSON)
+
+    @get("/v1/decisions/{decision_id:str}/explain", summary="All that a decision came of, prompt and raw answers too")
+    async def explain(decision_id: str) -> Explanation:
+        found = await record.explanations(decision_id=decision_id)
+        if not found:
+            raise HTTPException(f"no decision {decision_id}", status_code=404)
+        return found[0]
 
     @post("/v1/decisions/{decision_id:str}/feedback", status_code=202, summary="Accept, reject or correct a decision")
     async def feedback(decision_id: str, data: Verdict) -> dict[str, str]:
@@ -149,8 +156,8 @@ def build(
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
-            anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, stats, healthz, readyz,
-            prometheus, home, static,
+            anomalies, decisions, decision, explain, feedback, search, incidents, add_incident, episodes, stats,
+            healthz, readyz, prometheus, home, static,
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",

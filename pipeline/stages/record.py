@@ -16,7 +16,8 @@ import msgspec
 
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.episodes import Arrival, Episode, advance
-from schemas import Decision, Feedback, Incident
+from pipeline.stages.provenance import EXPLANATIONS, SAVE_DECISION, explanation_of
+from schemas import Decision, Explanation, Feedback, Incident, Provenance
 
 __all__ = ["Arrival", "Opening", "Record", "open_record"]
 
@@ -100,15 +101,16 @@ class Record:
         async with self._connection() as connection:
             return await connection.fetchval("SELECT occurrences FROM episodes WHERE id = $1", episode_id) or 0
 
-    async def save_decision(self, decision: Decision) -> bytes:
-        """Write a decision down; the first writer wins, and what the winner wrote is returned."""
+    async def save_decision(self, decision: Decision, provenance: Provenance | None = None) -> bytes:
+        """Write a decision down, and what it came of; the first writer wins, and what the winner wrote is returned."""
         body = _json(decision)
         async with self._connection() as connection:
             await connection.execute(
-                _SAVE_DECISION,
+                SAVE_DECISION,
                 decision.id, decision.episode_id, decision.anomaly_id, decision.revision, decision.service,
                 decision.error_type, decision.verdict, decision.engine, decision.confidence_score,
                 decision.latency_ms, decision.created_at, body.decode(), body,
+                provenance and _json(provenance),
             )  # fmt: skip
         return await self.decision_body(decision.id) or body
 
@@ -120,6 +122,15 @@ class Record:
         async with self._connection() as connection:
             rows = await connection.fetch(_DECISIONS, limit, service, verdict, before)
         return [msgspec.json.decode(row["published"], type=Decision) for row in rows]
+
+    async def explanations(
+        self, *, decision_id: str | None = None, since: datetime | None = None, until: datetime | None = None,
+        limit: int = 1,
+    ) -> list[Explanation]:  # fmt: skip
+        """Decisions, newest first, each with all that is kept of how it came about."""
+        async with self._connection() as connection:
+            rows = await connection.fetch(EXPLANATIONS, decision_id, since, until, limit)
+        return [explanation_of(row) for row in rows]
 
     async def episodes(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
         """Episodes, the last seen first."""
@@ -321,13 +332,6 @@ INSERT INTO progress (topic_id, kafka_partition, next_offset)
 SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
 ON CONFLICT (topic_id, kafka_partition) DO UPDATE
 SET next_offset = greatest(progress.next_offset, excluded.next_offset)
-"""
-_SAVE_DECISION = """
-INSERT INTO decisions (
-    id, episode_id, anomaly_id, revision, service, error_type, verdict, engine, confidence_score, latency_ms,
-    created_at, body, published
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb, $13)
-ON CONFLICT (id) DO NOTHING
 """
 _DECISIONS = """
 SELECT published FROM decisions
