@@ -149,6 +149,18 @@ def eval_command(
     run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, out, as_json=as_json))
 
 
+@cli.command("backtest")
+def backtest_command(
+    history: Annotated[Path, typer.Argument(help="Your past incidents: whatever `incidents load` reads.")],
+    model: Annotated[str | None, typer.Option(help="A litellm name, or nearest for the rule; else LLM_MODEL.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Replay your own past incidents in their order, only the earlier ones known, and say what had been advised."""
+    from pipeline import backtest
+
+    run_async(backtest.report(settings.read(), history, model, out, as_json=as_json))
+
+
 @cli.command()
 def calibrate(
     write: Annotated[Path, typer.Option(help="Where to write the new calibration.")],
@@ -302,9 +314,8 @@ def _print_endpoints(running: Settings) -> None:
     table.add_row("dashboard, API", f"{lines['HTTP_URL']}/  {lines['HTTP_URL']}/docs")
     table.add_row("live feed", lines["RELAY_URL"])
     table.add_row("model", running.llm_model or "none: the nearest-incident rule decides")
-    table.add_row(
-        "Slack", "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log"
-    )
+    slack = "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log"
+    table.add_row("Slack", "silent: SHADOW is set" if running.shadow else slack)
     out.print(table)
     if running.kafka_is_embedded:
         out.print(
@@ -323,7 +334,7 @@ async def _show_decisions(running: Settings) -> None:
                 out.print(
                     f"{decision.created_at:%H:%M:%S}  {decision.symptom}\n          "
                     f"→ {decision.recommended_action}  ({decision.verdict}, {trust}, {decision.engine}, "
-                    f"{decision.latency_ms:.0f} ms, {decision.id})",
+                    f"{decision.latency_ms:.0f} ms, {decision.id}{', shadow' if decision.shadow else ''})",
                     markup=False, highlight=False, soft_wrap=True,
                 )  # fmt: skip
                 sys.stdout.flush()

@@ -51,6 +51,7 @@ def _headline(decision: Decision) -> RenderableType:
         "rationale": decision.rationale,
         "engine": engine,
         "model not used": decision.fallback_reason or "",
+        "shadow": "on trial: nobody was notified" if decision.shadow else "",
         "episode": f"{decision.episode_id}, revision {decision.revision}, occurrences {decision.occurrences} by then",
     }
     table = Table.grid(padding=(0, 2))

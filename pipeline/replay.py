@@ -59,13 +59,25 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
-    """A decision as it was made, and the advice of now. ``ms`` is how long that took."""
+class Answered:
+    """Advice that nobody is given, the questions to the model that it took, and the milliseconds."""
 
-    before: Decision
-    after: Advice
+    advice: Advice
     calls: Sequence[ModelCall]
     ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A decision as it was made, and what comes of it now."""
+
+    before: Decision
+    now: Answered
+
+    @property
+    def after(self) -> Advice:
+        """The advice of now."""
+        return self.now.advice
 
     @property
     def changed(self) -> list[str]:
@@ -99,17 +111,15 @@ async def report(settings: Settings, record: Record, wanted: Wanted, out: Consol
         asked = [(one.decision, enriched) for one in decided if (enriched := enriched_of(one))]
         if wanted.fresh:
             asked = await searched(asked, settings, record)
-        replayed = await replay(asked, now)
+        answers = await answered([enriched for _, enriched in asked], now)
+        replayed = [Replayed(before, answer) for (before, _), answer in zip(asked, answers, strict=True)]
     finally:
         if now.llm is not None:
             await now.llm.close()
     told = {"decided_by": who, **summary(replayed), "left_out": len(decided) - len(asked), "more": more}
     if told["changed"]:
         out.print(changes(replayed, now.catalogue))
-    table = Table(show_header=False)
-    for name, value in told.items():
-        table.add_row(name.replace("_", " "), "not known" if value is None else str(value))
-    out.print(table)
+    out.print(figures(told))
     if told["left_out"]:
         out.print(f"{told['left_out']} left out: their anomaly is no longer kept.")
     if more:
@@ -137,19 +147,19 @@ async def past(record: Record, since: datetime, until: datetime | None, limit: i
     return found[:limit][::-1], len(found) > limit
 
 
-async def replay(asked: Sequence[tuple[Decision, EnrichedAnomaly]], now: Conditions) -> list[Replayed]:
-    """Decide them again, a few at once."""
+async def answered(asked: Sequence[EnrichedAnomaly], now: Conditions) -> list[Answered]:
+    """What is advised on each, a few at once."""
     # Not all at once: who waits for a place of the model's would use up the time for its answer.
     places = asyncio.Semaphore(AT_ONCE)
 
-    async def again(before: Decision, enriched: EnrichedAnomaly) -> Replayed:
+    async def ask(enriched: EnrichedAnomaly) -> Answered:
         calls: list[ModelCall] = []
         async with places:
             started = perf_counter()
-            after = await advised(enriched, now.catalogue, now.calibration, now.least, now.llm, calls)
-            return Replayed(before, after, calls, ms(started, perf_counter()))
+            advice = await advised(enriched, now.catalogue, now.calibration, now.least, now.llm, calls)
+            return Answered(advice, calls, ms(started, perf_counter()))
 
-    return await asyncio.gather(*(again(before, enriched) for before, enriched in asked))
+    return await asyncio.gather(*(ask(enriched) for enriched in asked))
 
 
 async def searched(
@@ -179,20 +189,27 @@ def enriched_of(one: Explanation) -> EnrichedAnomaly | None:
 
 def summary(replayed: Sequence[Replayed]) -> dict[str, Any]:
     """How many would change and in what, how often the model failed, and what it all cost (None: not known)."""
-    spent = spent_on([call for one in replayed for call in one.calls])
-    took = sorted(one.ms for one in replayed)
     return {
         "replayed": len(replayed),
         "changed": sum(bool(one.changed) for one in replayed),
         **{f"changed_{name}": sum(name in one.changed for one in replayed)
            for name in ("verdict", "action", "confidence")},
-        "model_failed": sum(one.after.fallback_reason is not None for one in replayed),
-        "model_calls": sum(len(one.calls) for one in replayed),
+        **effort([one.now for one in replayed]),
+    }  # fmt: skip
+
+
+def effort(answers: Sequence[Answered]) -> dict[str, Any]:
+    """How often the model failed, and what answers took: calls, tokens, cost and time."""
+    spent = spent_on([call for one in answers for call in one.calls])
+    took = sorted(one.ms for one in answers)
+    return {
+        "model_failed": sum(one.advice.fallback_reason is not None for one in answers),
+        "model_calls": sum(len(one.calls) for one in answers),
         "prompt_tokens": spent.prompt_tokens,
         "completion_tokens": spent.completion_tokens,
         "cost_usd": spent.cost_usd,
         "decide_ms_median": took[len(took) // 2] if took else None,
-    }  # fmt: skip
+    }
 
 
 def spent_on(calls: Sequence[ModelCall]) -> Usage:
@@ -203,6 +220,14 @@ def spent_on(calls: Sequence[ModelCall]) -> Usage:
         sum(call.usage.completion_tokens for call in calls),
         None if None in costs else sum(cost or 0.0 for cost in costs),
     )
+
+
+def figures(told: dict[str, Any]) -> Table:
+    """Names and values, one a row."""
+    table = Table(show_header=False)
+    for name, value in told.items():
+        table.add_row(name.replace("_", " "), "not known" if value is None else plain(str(value)))
+    return table
 
 
 def row_of(one: Replayed) -> dict[str, Any]:

@@ -110,6 +110,9 @@ async def _notify(
         log.error("slack_unreadable", reason=reason, topic=message.topic, offset=message.offset)
         await until_available(lambda: bury(sender, settings.topic_dlq, message, "rejected", reason))
         return
+    if decision.shadow:  # on trial: the decision itself says so, for ever, so no claim is needed
+        metrics.slack_posts.labels(outcome="shadow").inc()
+        return
     claim = await until_available(lambda: record.claim_notification(decision.id, channel))
     again = any(name == RETRIED for name, _ in message.headers)  # a human mended what Slack refused
     if claim == "sent" or (claim == "refused" and not again):

@@ -45,8 +45,9 @@ async def decide(
         occurrences = await record.episode_occurrences(enriched.episode_id)
         now = datetime.now(UTC)
         decision = compose(
-            decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now
-        )
+            decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now,
+            shadow=settings.shadow,
+        )  # fmt: skip
         came_of = provenance_of(decision_id, enriched.signals, calibration, settings.min_confidence, calls)
         body = await record.save_decision(decision, came_of)
         metrics.decisions.labels(engine=advice.engine, verdict=advice.verdict).inc()
@@ -84,7 +85,7 @@ async def advised(
 
 def compose(
     decision_id: str, enriched: EnrichedAnomaly, advice: Advice, catalogue: Catalogue, occurrences: int,
-    decide_ms: float, now: datetime,
+    decide_ms: float, now: datetime, *, shadow: bool,
 ) -> Decision:  # fmt: skip
     """Advice and anomaly to the decision that everybody sees."""
     anomaly = enriched.anomaly
@@ -116,4 +117,5 @@ def compose(
         latency_ms=round(latency, 2),
         timings=enriched.timings | {"decide": decide_ms},
         created_at=now,
+        shadow=shadow,
     )

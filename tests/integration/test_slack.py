@@ -158,6 +158,19 @@ async def test_without_slack_the_message_goes_to_the_log(place: tuple[Settings, 
     assert notebook.states["dec_1"][0] == "sent"
 
 
+async def test_a_shadow_decision_is_not_posted(place: tuple[Settings, kafka.Sender]):
+    """A decision made on trial notifies nobody, whatever the sink's own settings; the next one is posted."""
+    settings, sender = place
+    notebook = Notebook()
+    trial = msgspec.structs.replace(template("x"), id="dec_trial", shadow=True)
+    async with slack_server() as server, sink(hooked(settings, server), notebook, sender):
+        await sender.send(settings.topic_decisions, b"k", msgspec.json.encode(trial))
+        await sender.send(settings.topic_decisions, b"k", body("dec_real"))
+        await notebook.ended("dec_real")
+        assert len(server.posts) == 1
+        assert set(notebook.states) == {"dec_real"}
+
+
 async def test_a_failed_commit_does_not_stop_the_posts(
     place: tuple[Settings, kafka.Sender], monkeypatch: pytest.MonkeyPatch
 ):

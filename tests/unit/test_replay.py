@@ -10,7 +10,7 @@ from pipeline.confidence import load_calibration
 from pipeline.errors import Rejected
 from pipeline.explain import shown
 from pipeline.nearest import Advice
-from pipeline.replay import Replayed, moment, spent_on, summary
+from pipeline.replay import Answered, Replayed, moment, spent_on, summary
 from pipeline.stages.provenance import provenance_of
 from schemas import Action, Explanation, ModelCall, Signals, Usage
 from tests.integration.test_record import decision
@@ -55,7 +55,7 @@ def advice(confidence: float = 0.5, name: str = "escalate_to_human", verdict: st
 )
 def test_what_counts_as_a_change(after: Advice, changed: list[str]):
     """Verdict, action with target and parameters, and confidence by a point at least."""
-    assert Replayed(decision(), after, [], 1.0).changed == changed
+    assert Replayed(decision(), Answered(after, [], 1.0)).changed == changed
 
 
 def test_costs_are_added_or_not_known():
