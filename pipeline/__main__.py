@@ -20,7 +20,7 @@ from pipeline.catalogue import load_catalogue
 from pipeline.console import completed, err, opened_index, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
-from pipeline.knowledge import read_incidents
+from pipeline.knowledge import Loaded, read_files
 from pipeline.settings import ROLES, Settings
 from schemas import Decision, Explanation
 
@@ -88,10 +88,12 @@ def send(
 
 @incidents_cli.command("load")
 def incidents_load(
-    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown.")],
+    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],
 ) -> None:
-    """Add past incidents. Loading the same ones again changes nothing."""
-    incidents = read_incidents(path)
+    """Add past incidents, and say what could not be filled. Loading the same ones again changes nothing."""
+    files = read_files(path)
+    incidents = [incident for loaded in files for incident in loaded.incidents]
+    _print_gaps(files)
     catalogue = load_catalogue(settings.read().actions_file)
     for incident in incidents:
         fault = catalogue.fault(incident.action) if incident.action else None
@@ -304,6 +306,18 @@ def _json_values(text: bytes) -> Iterator[bytes]:
         yield from (line for line in stripped.splitlines() if line.strip())
     else:
         yield stripped
+
+
+def _print_gaps(files: list[Loaded]) -> None:
+    """What each file left open: nothing is made up for it."""
+    table = Table("file", "incidents", "not filled", "notes")
+    for loaded in files:
+        gaps = ", ".join(loaded.unfilled())
+        if gaps or loaded.notes:
+            notes = "; ".join(loaded.notes)
+            table.add_row(escape(loaded.file.name), str(len(loaded.incidents)), escape(gaps), escape(notes))
+    if table.row_count:
+        out.print(table)
 
 
 def _print_endpoints(running: Settings) -> None:

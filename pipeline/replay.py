@@ -93,7 +93,7 @@ class Replayed:
 
 def moment(text: str, now: datetime) -> datetime:
     """A time as RFC 3339 (UTC where it names no zone), or so long before ``now``: 90m, 24h, 7d. Raises `Rejected`."""
-    span = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    span = re.fullmatch(r"(\d{1,5})([smhd])", text.strip())
     if span:
         return now - timedelta(**{_SPANS[span.group(2)]: int(span.group(1))})
     try:

@@ -200,3 +200,18 @@ async def test_the_first_writer_s_provenance_stays(record: Record):
     assert found.provenance.right.said == trust(signals, calibration).right
     await record.save_decision(record_of("dec_old"))
     assert (await explained(record, "dec_old")).provenance is None
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_load_says_what_it_could_not_fill(running: tuple[Stack, ModelServer], tmp_path: Path):
+    """File by file: the fields that stayed empty, what was not understood, and which page is no post-mortem."""
+    up, _ = running
+    (tmp_path / "moat.txt").write_text("Moat dried up\nDate: 03/05/2024\n\nWhat happened:\nThe moat was empty.\n")
+    (tmp_path / "index.html").write_text("<h2>Available Pages:</h2>")
+    code, said = await command(up, "incidents", "load", str(tmp_path))
+    assert (code, "1 read, 1 new or changed" in said) == (0, True), said
+    told = " ".join(said.replace("│", " ").split())
+    for part in ("moat.txt", "service, error_type", "root_cause", "'03/05/2024'", "was not understood", "index.html"):
+        assert part in told
+    (row,) = await up.rows("SELECT body FROM incidents WHERE id = 'moat'")
+    assert json.loads(row["body"]) == {"id": "moat", "title": "Moat dried up", "symptoms": "The moat was empty."}
