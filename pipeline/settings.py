@@ -86,6 +86,9 @@ class Settings:
     episode_quiet_seconds: float = setting(
         "EPISODE_QUIET_SECONDS", 900.0, "an anomaly after this much quiet opens a new episode", minimum=1
     )
+    provenance_days: float = setting(
+        "PROVENANCE_DAYS", 90.0, "how long a decision's prompt and raw answers are kept; 0: for ever", minimum=0
+    )
     shadow: bool = setting("SHADOW", default=False, doc="on trial: decide, record and publish, but notify nobody")
     min_confidence: float = setting("MIN_CONFIDENCE", 0.5, "confidence below which a human is asked", minimum=0)
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")

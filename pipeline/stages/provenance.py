@@ -62,6 +62,12 @@ WITH saved AS (
 )
 INSERT INTO provenance (decision_id, body) SELECT id, $14::bytea FROM saved WHERE $14::bytea IS NOT NULL
 """
+FORGET = """
+DELETE FROM provenance WHERE decision_id IN (
+    SELECT decision_id FROM provenance JOIN decisions ON decisions.id = decision_id
+    WHERE decisions.created_at < $1 ORDER BY decisions.created_at LIMIT 1000
+) RETURNING 1
+"""
 EXPLANATIONS = """
 SELECT decisions.published, anomalies.body AS anomaly, anomalies.received_at, anomalies.topic_id,
     anomalies.kafka_partition, anomalies.kafka_offset, provenance.body AS provenance

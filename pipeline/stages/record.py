@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.episodes import Arrival, Episode, advance
-from pipeline.stages.provenance import EXPLANATIONS, SAVE_DECISION, explanation_of
+from pipeline.stages.provenance import EXPLANATIONS, FORGET, SAVE_DECISION, explanation_of
 from schemas import Decision, Explanation, Feedback, Incident, Provenance
 
 __all__ = ["Arrival", "Opening", "Record", "open_record"]
@@ -131,6 +131,11 @@ class Record:
         async with self._connection() as connection:
             rows = await connection.fetch(EXPLANATIONS, decision_id, since, until, limit)
         return [explanation_of(row) for row in rows]
+
+    async def forget_provenance(self, before: datetime) -> int:
+        """Delete that of the oldest decisions made ``before``, a thousand at most; returns how many."""
+        async with self._connection() as connection:
+            return len(await connection.fetch(FORGET, before))
 
     async def episodes(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
         """Episodes, the last seen first."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,18 @@ async def test_the_first_writer_s_provenance_stays(record: Record):
     assert found.provenance.right.said == trust(signals, calibration).right
     await record.save_decision(record_of("dec_old"))
     assert (await explained(record, "dec_old")).provenance is None
+
+
+async def test_old_provenance_is_forgotten_and_decisions_stay(record: Record):
+    """What is older than the limit goes, the oldest first; what it belonged to is explained without it."""
+    calibration = load_calibration(None)
+    for name, age in (("dec_old", 100), ("dec_new", 1)):
+        made = record_of(name, created_at=datetime.now(UTC) - timedelta(days=age))
+        await record.save_decision(made, provenance_of(name, Signals(), calibration, 0.5, []))
+    limit = datetime.now(UTC) - timedelta(days=90)
+    assert [await record.forget_provenance(limit) for _ in range(2)] == [1, 0]
+    assert (await explained(record, "dec_old")).provenance is None
+    assert (await explained(record, "dec_new")).provenance is not None
 
 
 @pytest.mark.asyncio(loop_scope="module")
