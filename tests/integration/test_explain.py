@@ -110,6 +110,7 @@ async def test_a_terminal_shows_it_all_and_obeys_nothing_in_it(running: tuple[St
         decision["id"], "stutter_fault", decision["evidence"][0]["title"], "similarity", "is the first right?",
         f"{decision['signals']['margin']:g}", "You advise the engineer on call", "[bold]markup[/bold]", "accepted",
         "refused: the answer holds no JSON object", "700 + 60 tokens", "arrival to decision",
+        "the same as in call 1",
     ]  # fmt: skip
     assert [part for part in shown if part not in said] == []
     assert "\x1b[31m" not in said
