@@ -86,6 +86,31 @@ def send(
     out.print(f"{len(values)} sent")
 
 
+@cli.command()
+def storm(
+    file: Annotated[Path, typer.Argument(help="Alerts with their true groups, as JSON Lines.")],
+    clusters: Annotated[int, typer.Option(min=0, help="As if from so few clusters, which is harder; 0: as it is.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which clusters then fall together.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Say how well a labelled stream of alerts is grouped into situations, beside the simple rule."""
+    from pipeline import app
+    from pipeline import storm as judge
+
+    current = settings.read()
+    alerts = judge.read_alerts(file)
+    if clusters:
+        alerts = judge.crowded(alerts, clusters, seed)
+    figures = judge.report(alerts, *app.grouping_of(current))
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
+        return
+    table = Table("what", "figure")
+    for name, figure in figures.items():
+        table.add_row(name.replace("_", " "), f"{figure:.3f}" if isinstance(figure, float) else str(figure))
+    out.print(table)
+
+
 @incidents_cli.command("load")
 def incidents_load(
     path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],

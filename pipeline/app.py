@@ -29,9 +29,14 @@ from pipeline.migrations import migrate
 from pipeline.settings import ROLES, Settings
 from pipeline.sinks import slack
 from pipeline.sinks.relay import serve_relay
-from pipeline.stages.record import Record, open_record
+from pipeline.stages.episodes import Rules
+from pipeline.stages.fingerprints import Fingerprints, load_fingerprints
+from pipeline.stages.record import Grouping, Record, open_record
+from pipeline.stages.situations import load_topology
 
 SEED = Path(__file__).parent.parent / "deploy" / "incidents"
+QUIET_CHECK_SECONDS = 15.0
+"""How long an episode whose quiet period is over may still be called open."""
 SYNC_SECONDS = 5.0
 """How long knowledge that another process learned may be missing from this one's index."""
 FORGET_SECONDS = 600.0
@@ -70,6 +75,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         stack.push_async_callback(sender.close)
         catalogue = load_catalogue(settings.actions_file)
         calibration = load_calibration(settings.calibration_file)
+        grouping, fingerprints = grouping_of(settings)
         if seed:
             await _seed(record)
         if {"worker", "gateway"} & set(roles):
@@ -89,14 +95,20 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                 await kafka.prime_group(settings, worker.GROUP)
             topic_id = await kafka.topic_id(settings, settings.topic_anomalies)
             faust_app = worker.build(settings)
-            flow.lay(faust_app, flow.Parts(settings, record, index, sender, catalogue, calibration, llm, topic_id))
+            flow.lay(
+                faust_app,
+                flow.Parts(
+                    settings, record, index, sender, catalogue, calibration, grouping, fingerprints, llm, topic_id
+                ),
+            )
+            tasks.start(_close_quiet(record, settings), "quiet")
             tasks.start(worker.run(faust_app, worker_ready), "worker")
             if settings.provenance_days:
                 kept = timedelta(days=min(settings.provenance_days, 36_500))  # no date is before the first year
                 tasks.start(_forget(record, kept), "forget")
         if "gateway" in roles:
             starting = {"worker": worker_ready} if "worker" in roles else {}
-            gateway = build_gateway(settings, record, index, sender, catalogue, starting)
+            gateway = build_gateway(settings, record, index, sender, catalogue, starting, grouping.topology)
             tasks.start(serve_gateway(gateway, settings), "gateway")
         if "worker" in roles:
             await _first(stop, worker_ready)
@@ -110,6 +122,18 @@ async def _open_index(stack: AsyncExitStack, settings: Settings, record: Record)
     index = await stack.enter_async_context(open_index(settings, embedder))
     await index.sync(record)
     return index
+
+
+def grouping_of(settings: Settings) -> tuple[Grouping, Fingerprints]:
+    """How anomalies become episodes and situations here. Raises `Misconfigured` naming the file that is wrong."""
+    rules = Rules(
+        timedelta(seconds=settings.episode_quiet_seconds),
+        timedelta(seconds=settings.episode_reopen_seconds),
+        settings.episode_revisions,
+    )
+    gap = timedelta(seconds=settings.situation_gap_seconds)
+    topology = load_topology(settings.topology_file)
+    return Grouping(rules, gap, topology), load_fingerprints(settings.fingerprints_file)
 
 
 def _open_llm(stack: AsyncExitStack, settings: Settings) -> Llm | None:
@@ -185,6 +209,15 @@ async def _keep_level(index: Index, record: Record) -> None:
         await asyncio.sleep(SYNC_SECONDS)
         try:
             await index.sync(record)
+        except Unavailable as exc:
+            log.warning("waiting", system=exc.system, detail=exc.detail)
+
+
+async def _close_quiet(record: Record, settings: Settings) -> None:
+    while True:
+        await asyncio.sleep(min(QUIET_CHECK_SECONDS, settings.episode_quiet_seconds))
+        try:
+            await record.close_quiet_episodes(settings.episode_quiet_seconds)
         except Unavailable as exc:
             log.warning("waiting", system=exc.system, detail=exc.detail)
 

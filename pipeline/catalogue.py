@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from pipeline.errors import Misconfigured, Rejected
+from pipeline.files import read_yaml
 from schemas import Action
 
 ESCALATE = "escalate_to_human"
@@ -98,12 +99,7 @@ class Catalogue:
 
 def load_catalogue(path: Path) -> Catalogue:
     """Read the catalogue. Raises `Misconfigured` naming what is wrong in it."""
-    try:
-        actions = msgspec.yaml.decode(path.read_bytes(), type=dict[str, ActionSpec])
-    except OSError as exc:
-        raise Misconfigured("ACTIONS_FILE", f"{path} cannot be read: {exc.strerror}") from exc
-    except msgspec.MsgspecError as exc:
-        raise Misconfigured("ACTIONS_FILE", f"{path}: {exc}") from exc
+    actions = read_yaml("ACTIONS_FILE", path, dict[str, ActionSpec])
     if ESCALATE not in actions:
         raise Misconfigured("ACTIONS_FILE", f"{path} lacks {ESCALATE}")
     for name, spec in actions.items():

@@ -20,9 +20,10 @@ from pipeline.llm import Llm
 from pipeline.settings import Settings
 from pipeline.stages.decide import decide
 from pipeline.stages.enrich import enrich
+from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.learn import learn_feedback, learn_incidents
 from pipeline.stages.publish import bury
-from pipeline.stages.record import Record
+from pipeline.stages.record import Grouping, Record
 from schemas import Reason
 
 
@@ -36,6 +37,8 @@ class Parts:
     sender: Sender
     catalogue: Catalogue
     calibration: Calibration
+    grouping: Grouping
+    fingerprints: Fingerprints
     llm: Llm | None
     topic_id: str
 
@@ -51,7 +54,8 @@ def lay(app: faust.App, parts: Parts) -> None:
 
     worker.in_batches(
         app, settings.topic_anomalies, "enrich",
-        partial(enrich, settings=settings, topic_id=parts.topic_id, record=record, index=index, sender=sender),
+        partial(enrich, settings=settings, topic_id=parts.topic_id, record=record, index=index, sender=sender,
+            grouping=parts.grouping, fingerprints=parts.fingerprints),
         dead_letter,
     )  # fmt: skip
     worker.one_by_one(

@@ -183,7 +183,8 @@ def enriched_of(one: Explanation) -> EnrichedAnomaly | None:
         return None
     return EnrichedAnomaly(
         anomaly=one.anomaly, anomaly_id=was.anomaly_id, fingerprint=was.fingerprint, episode_id=was.episode_id,
-        revision=was.revision, evidence=was.evidence, signals=was.signals, received_at=one.received_at, timings={},
+        revision=was.revision, situation_id=was.situation_id, evidence=was.evidence, signals=was.signals,
+        received_at=one.received_at, timings={},
     )  # fmt: skip
 
 

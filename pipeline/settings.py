@@ -86,6 +86,20 @@ class Settings:
     episode_quiet_seconds: float = setting(
         "EPISODE_QUIET_SECONDS", 900.0, "an anomaly after this much quiet opens a new episode", minimum=1
     )
+    episode_reopen_seconds: float = setting(
+        "EPISODE_REOPEN_SECONDS", 600.0, "firing again so soon after `resolved` reopens the episode", minimum=0
+    )
+    episode_revisions: int = setting(
+        "EPISODE_REVISIONS", 10, "the most decisions, and so model calls, that one episode asks for", minimum=1
+    )
+    fingerprints_file: Path = setting(
+        "FINGERPRINTS_FILE", Path("deploy/fingerprints.yaml"), "what makes two anomalies the same fault"
+    )
+    situation_gap_seconds: float = setting(
+        "SITUATION_GAP_SECONDS", 300.0, "episodes that begin so near to each other may be one situation; 0: never",
+        minimum=0,
+    )  # fmt: skip
+    topology_file: Path = setting("TOPOLOGY_FILE", Path("deploy/topology.yaml"), "which service depends on which")
     provenance_days: float = setting(
         "PROVENANCE_DAYS", 90.0, "how long a decision's prompt and raw answers are kept; 0: for ever", minimum=0
     )

@@ -3,7 +3,7 @@
 JSON Schema and AsyncAPI in ``generated/`` are derived from these types; nothing here imports the pipeline.
 """
 
-from schemas.anomaly import Anomaly, EnrichedAnomaly, Metric, Severity, Status
+from schemas.anomaly import SEVERITIES, Anomaly, EnrichedAnomaly, Metric, Severity, Status
 from schemas.dead_letter import DeadLetter, Reason
 from schemas.decision import Action, Decision, Engine, Evidence, Signals, Usage, Verdict
 from schemas.feedback import Feedback
@@ -11,6 +11,7 @@ from schemas.incident import Incident, Outcome
 from schemas.provenance import Explanation, ModelCall, Provenance, Weighing
 
 __all__ = [
+    "SEVERITIES",
     "Action", "Anomaly", "DeadLetter", "Decision", "Engine", "EnrichedAnomaly", "Evidence", "Explanation", "Feedback",
     "Incident", "Metric", "ModelCall", "Outcome", "Provenance", "Reason", "Severity", "Signals", "Status", "Usage",
     "Verdict", "Weighing",

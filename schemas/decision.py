@@ -62,12 +62,14 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     ``id`` derives from episode and revision: deciding twice gives the same id. ``confidence_score`` is the
     probability, 0..1, that the past incident that the advice rests on is the right one; on an escalation, that the
     nearest one is, which did not suffice. ``latency_ms`` runs from the anomaly's arrival in Kafka to the
-    decision; ``timings`` are milliseconds per stage. ``shadow``: made on trial, and nobody is notified of it.
+    decision; ``timings`` are milliseconds per stage. ``situation_id`` is the same for episodes of one cause.
+    ``shadow``: made on trial, and nobody is notified of it.
     """
 
     id: str
     episode_id: str
     revision: int
+    situation_id: str | None = None
     anomaly_id: str
     fingerprint: str
     service: str | None

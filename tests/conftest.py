@@ -23,7 +23,10 @@ from tests.stack import Stack
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
-TABLES = "anomalies, episodes, decisions, incidents, feedback, notifications, progress, provenance"
+TABLES = (
+    "anomalies, episodes, revisions, situation_keys, decisions, incidents, feedback, notifications, messages, "
+    "silences, progress, provenance"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

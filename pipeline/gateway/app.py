@@ -13,6 +13,7 @@ import msgspec
 import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.params import Parameter
@@ -27,6 +28,7 @@ from pipeline.index import FILTERS, Index
 from pipeline.settings import Settings
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
+from pipeline.stages.situations import Topology, root_of
 from pipeline.words import Query
 from schemas import Action, Decision, Evidence, Explanation, Feedback, Incident
 
@@ -47,7 +49,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def build(
     settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue,
-    starting: Mapping[str, asyncio.Event],
+    starting: Mapping[str, asyncio.Event], topology: Topology,
 ) -> Litestar:  # fmt: skip
     """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve."""
 
@@ -80,13 +82,6 @@ def build(
         if body is None:
             raise HTTPException(f"no decision {decision_id}", status_code=404)
         return Response(body, media_type=MediaType.JSON)
-
-    @get("/v1/decisions/{decision_id:str}/explain", summary="All that a decision came of, prompt and raw answers too")
-    async def explain(decision_id: str) -> Explanation:
-        found = await record.explanations(decision_id=decision_id)
-        if not found:
-            raise HTTPException(f"no decision {decision_id}", status_code=404)
-        return found[0]
 
     @post("/v1/decisions/{decision_id:str}/feedback", status_code=202, summary="Accept, reject or correct a decision")
     async def feedback(decision_id: str, data: Verdict) -> dict[str, str]:
@@ -128,6 +123,11 @@ def build(
     ) -> list[dict[str, Any]]:
         return await record.episodes(limit=limit, state=only)
 
+    @get("/v1/situations", summary="Situations: episodes of one cause, with the probable root, the newest first")
+    async def situations(limit: Limit = 50) -> list[dict[str, Any]]:
+        found = await record.situations(limit=limit)
+        return [situation | {"probable_root": root_of(situation["episodes"], topology)} for situation in found]
+
     @get("/v1/stats", summary="Counts, and the latency of decisions in milliseconds")
     async def stats() -> dict[str, Any]:
         return await record.stats()
@@ -156,8 +156,8 @@ def build(
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
-            anomalies, decisions, decision, explain, feedback, search, incidents, add_incident, episodes, stats,
-            healthz, readyz, prometheus, home, static,
+            anomalies, decisions, decision, _explaining(record), feedback, search, incidents, add_incident, episodes,
+            situations, stats, healthz, readyz, prometheus, home, static,
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",
@@ -189,6 +189,17 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
     finally:
         server.should_exit = True
         await serving
+
+
+def _explaining(record: Record) -> HTTPRouteHandler:
+    @get("/v1/decisions/{decision_id:str}/explain", summary="All that a decision came of, prompt and raw answers too")
+    async def explain(decision_id: str) -> Explanation:
+        found = await record.explanations(decision_id=decision_id)
+        if not found:
+            raise HTTPException(f"no decision {decision_id}", status_code=404)
+        return found[0]
+
+    return explain
 
 
 class _DocsPage(OpenAPIRenderPlugin):

@@ -14,9 +14,10 @@ from typing import Any, Self
 
 import msgspec
 
+from schemas import SEVERITIES
+
 RING_EVENTS = 10_000
 RING_BYTES = 32 * 2**20
-SEVERITIES = ("info", "warning", "error", "critical")
 Where = tuple[str, int]
 """Topic and partition."""
 

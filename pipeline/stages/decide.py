@@ -94,6 +94,7 @@ def compose(
         id=decision_id,
         episode_id=enriched.episode_id,
         revision=enriched.revision,
+        situation_id=enriched.situation_id,
         anomaly_id=enriched.anomaly_id,
         fingerprint=enriched.fingerprint,
         service=anomaly.service,

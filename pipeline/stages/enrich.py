@@ -1,4 +1,4 @@
-"""anomalies → anomalies.enriched: count the anomaly into its episode; one that opens it asks for a decision.
+"""anomalies → anomalies.enriched: count the anomaly into its episode; one that opens it, or is worse, wants a decision.
 
 Its evidence is the nearest past incidents.
 An anomaly of an episode that is open already costs a decode, a fingerprint and its share of one transaction.
@@ -17,31 +17,31 @@ from pipeline.kafka import Message, Sender
 from pipeline.settings import Settings
 from pipeline.settle import Rejection
 from pipeline.stages import ingest
+from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.publish import event_headers
-from pipeline.stages.record import Arrival, Opening, Record
+from pipeline.stages.record import Arrival, Grouping, Opening, Record
 from pipeline.words import query_of
 from schemas import EnrichedAnomaly
 
 
 async def enrich(
-    messages: Sequence[Message], *, settings: Settings, topic_id: str, record: Record, index: Index, sender: Sender
-) -> list[Rejection]:
+    messages: Sequence[Message], *, settings: Settings, topic_id: str, record: Record, index: Index, sender: Sender,
+    grouping: Grouping, fingerprints: Fingerprints,
+) -> list[Rejection]:  # fmt: skip
     """Settle a batch; returns what is unreadable. Every effect is keyed by the anomaly's id: repeating it is free."""
     started = perf_counter()
     arrivals: dict[str, tuple[Arrival, Message]] = {}
     rejections: list[Rejection] = []
     for message in messages:
         try:
-            arrival = read(message, settings.max_event_bytes, topic_id)
+            arrival = read(message, settings.max_event_bytes, topic_id, fingerprints)
         except Rejected as exc:
             rejections.append((message, exc.reason))
         else:
             arrivals.setdefault(arrival.anomaly_id, (arrival, message))
     if not arrivals:
         return rejections
-    openings = await record.record_arrivals(
-        [arrival for arrival, _ in arrivals.values()], settings.episode_quiet_seconds
-    )
+    openings = await record.record_arrivals([arrival for arrival, _ in arrivals.values()], grouping)
     recorded = perf_counter()
     if openings:
         opened = [arrivals[opening.anomaly_id] for opening in openings]
@@ -56,13 +56,13 @@ async def enrich(
     return rejections
 
 
-def read(message: Message, max_bytes: int, topic_id: str) -> Arrival:
+def read(message: Message, max_bytes: int, topic_id: str, fingerprints: Fingerprints) -> Arrival:
     """Raw record to what the episode needs. Raises `Rejected`."""
     anomaly = ingest.decode(message, max_bytes)
     return Arrival(
         anomaly=anomaly,
         anomaly_id=ingest.identify(anomaly, message, topic_id),
-        fingerprint=ingest.fingerprint(anomaly),
+        fingerprint=fingerprints.of(anomaly),
         topic_id=topic_id,
         partition=message.partition,
         offset=message.offset,
@@ -85,6 +85,7 @@ async def _ask(
         fingerprint=arrival.fingerprint,
         episode_id=opening.episode_id,
         revision=opening.revision,
+        situation_id=opening.situation_id,
         evidence=nearest.evidence,
         signals=nearest.signals,
         received_at=arrival.received_at,

@@ -1,20 +1,17 @@
-"""Raw bytes to a certain `Anomaly`: decode, identify, fingerprint. No I/O; after this the types are certain."""
+"""Raw bytes to a certain `Anomaly`: decode, identify. No I/O; after this the types are certain."""
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from pipeline.errors import Rejected
 from pipeline.kafka import Message
+from pipeline.stages.fingerprints import digest
 from schemas import Anomaly, Metric
 from schemas.dead_letter import ORIGIN
 
-IDENTIFYING_LABELS = ("cluster", "namespace", "region", "deployment", "database", "queue", "topic", "job")
-"""Labels that tell one fault from another; the rest (instance, pod, …) tell its occurrences apart."""
 _NESTING = 100
 """Deeper JSON than this is no anomaly."""
 
@@ -52,12 +49,19 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
 def identify(anomaly: Anomaly, message: Message, topic_id: str) -> str:
     """The producer's id, or one from where and when the record was written: redelivery gives the same.
 
+    A sender that names its faults itself repeats them as reminders, which are no new occurrences: what says the same
+    ``fingerprint``, ``status`` and ``occurred_at`` is the same anomaly.
+
     ``topic_id`` is Kafka's own id of the topic. With the record's time, a topic that is made anew under a running
     worker repeats no id either. A dead letter that was published again tells where it first lay.
     """
+    if anomaly.id:
+        return anomaly.id
+    if anomaly.fingerprint and anomaly.occurred_at:
+        return "anm_" + digest([anomaly.source, anomaly.fingerprint, anomaly.status, anomaly.occurred_at])
     told = _ORIGIN.fullmatch(dict(message.headers).get(ORIGIN) or b"")
     origin = told[0] if told else origin_of(message, topic_id)
-    return anomaly.id or "anm_" + _digest(origin.decode())
+    return "anm_" + digest(origin.decode())
 
 
 def origin_of(message: Message, topic_id: str) -> bytes:
@@ -65,23 +69,9 @@ def origin_of(message: Message, topic_id: str) -> bytes:
     return f"{topic_id}/{message.partition}/{message.offset}/{message.timestamp}".encode()
 
 
-def fingerprint(anomaly: Anomaly) -> str:
-    """What makes two anomalies the same fault: a digest of canonical name → value pairs.
-
-    Pairs, not joined values: ("ab", "c") and ("a", "bc") must differ.
-    """
-    pairs = {"environment": anomaly.environment, "service": anomaly.service, "error_type": anomaly.error_type}
-    pairs |= {f"label:{name}": anomaly.labels[name] for name in IDENTIFYING_LABELS if name in anomaly.labels}
-    return "fp_" + _digest(sorted((name, value.strip()) for name, value in pairs.items() if value is not None))
-
-
 def decision_id(episode_id: str, revision: int) -> str:
     """Deciding the same revision of the same episode twice gives the same id."""
-    return "dec_" + _digest([episode_id, revision])
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(msgspec.json.encode(value)).hexdigest()[:24]
+    return "dec_" + digest([episode_id, revision])
 
 
 def _unwrapped(value: bytes, headers: dict[str, bytes]) -> tuple[bytes, str | None]:
@@ -106,7 +96,7 @@ def _unwrapped(value: bytes, headers: dict[str, bytes]) -> tuple[bytes, str | No
 
 def _texts(anomaly: Anomaly) -> Iterable[str]:
     yield from (anomaly.error_type, anomaly.id or "", anomaly.service or "", anomaly.environment or "")
-    yield from (anomaly.message or "", anomaly.source or "", anomaly.link or "")
+    yield from (anomaly.message or "", anomaly.source or "", anomaly.link or "", anomaly.fingerprint or "")
     yield from anomaly.labels
     yield from anomaly.labels.values()
     if anomaly.metric is not None:

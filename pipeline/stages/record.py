@@ -7,7 +7,6 @@ or a conflict of transactions is `Unavailable`.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,11 +14,12 @@ import asyncpg
 import msgspec
 
 from pipeline.errors import Misconfigured, Rejected, Unavailable
-from pipeline.stages.episodes import Arrival, Episode, advance
+from pipeline.stages.count import Grouping, Opening, count, encoded
+from pipeline.stages.episodes import Arrival
 from pipeline.stages.provenance import EXPLANATIONS, FORGET, SAVE_DECISION, explanation_of
 from schemas import Decision, Explanation, Feedback, Incident, Provenance
 
-__all__ = ["Arrival", "Opening", "Record", "open_record"]
+__all__ = ["Arrival", "Grouping", "Opening", "Record", "open_record"]
 
 _BAD_DATA = {"22", "23", "54"}
 """SQLSTATE classes of input that no retry mends: data exception, integrity violation, limit exceeded."""
@@ -31,16 +31,6 @@ _SECONDS = 10.0
 """The limit of each statement, and of the wait for a connection."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """An arrival that opened an episode, and so asks for a decision."""
-
-    anomaly_id: str
-    episode_id: str
-    revision: int
-    occurrences: int
-
-
 class Record:
     """The tables, through a pool. Every call raises `Unavailable` while PostgreSQL is away."""
 
@@ -48,7 +38,7 @@ class Record:
         self._pool = pool
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
+    async def connection(self) -> AsyncIterator[Any]:
         """Lend a connection whose errors are ours. The limit holds for its return too: a dead peer never answers."""
         with _translated():
             async with self._pool.acquire(timeout=_SECONDS) as connection:
@@ -56,62 +46,58 @@ class Record:
 
     async def ping(self) -> None:
         """Answer, or raise `Unavailable`."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await connection.fetchval("SELECT 1", timeout=3)
 
-    async def record_arrivals(self, arrivals: Sequence[Arrival], quiet_seconds: float) -> list[Opening]:
+    async def record_arrivals(self, arrivals: Sequence[Arrival], rules: Grouping) -> list[Opening]:
         """Count a batch into its episodes, in one transaction. Ids seen before count nothing.
 
-        Returns an `Opening` for each arrival that opened its episode, also when it is delivered again: a crash after
+        Returns an `Opening` for each arrival that asks for a decision, also when it is delivered again: a crash after
         the commit and before the publication is mended by redelivery.
         """
-        ids = [arrival.anomaly_id for arrival in arrivals]
         if not arrivals:
             return []
-        async with self._connection() as connection, connection.transaction():
-            prints = sorted({arrival.fingerprint for arrival in arrivals})
-            await connection.execute(_LOCK_FINGERPRINTS, prints)
-            seen = {row["id"] for row in await connection.fetch("SELECT id FROM anomalies WHERE id = ANY($1)", ids)}
-            fresh = {a.anomaly_id: a for a in reversed(arrivals) if a.anomaly_id not in seen}
-            open_episodes = {
-                row["fingerprint"]: Episode(
-                    row["id"], row["fingerprint"], "open", None, row["occurrences"], row["last_seen_at"]
-                )
-                for row in await connection.fetch(_OPEN_EPISODES, prints)
-            }
-            in_order = [fresh[a.anomaly_id] for a in arrivals if fresh.get(a.anomaly_id) is a]
-            changes = advance(in_order, open_episodes, timedelta(seconds=quiet_seconds))
-            # Closing comes first: only one episode of a fingerprint may be open.
-            for state_first in (True, False):
-                chosen = [e for e in changes.episodes.values() if (e.state != "open") is state_first]
-                await _write_episodes(connection, chosen)
-            await _write_anomalies(connection, in_order, changes.episode_of)
-            await _write_progress(connection, arrivals)
-            rows = await connection.fetch(_OPENINGS, ids)
-        return [Opening(row["opened_by"], row["id"], row["revision"], row["occurrences"]) for row in rows]
+        async with self.connection() as connection, connection.transaction():
+            return await count(connection, arrivals, rules)
+
+    async def close_quiet_episodes(self, quiet_seconds: float) -> int:
+        """Call quiet what nothing came for, by the records' clock and by ours; returns how many.
+
+        A backlog's anomalies are old, and their episodes go on while it is worked off.
+        """
+        async with self.connection() as connection:
+            rows = await connection.fetch(_CLOSE_QUIET, timedelta(seconds=quiet_seconds))
+        return len(rows)
+
+    async def situations(self, *, limit: int = 50) -> list[dict[str, Any]]:
+        """Situations, the last one with a new episode first, each with its episodes in the order they began."""
+        async with self.connection() as connection:
+            rows = await connection.fetch(_SITUATIONS, limit)
+        return [{"id": row["situation_id"], "episodes": msgspec.json.decode(row["episodes"])} for row in rows]
 
     async def decision_body(self, decision_id: str) -> bytes | None:
         """Return the bytes of a decision as they are published, or None where none was made."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             body = await connection.fetchval("SELECT published FROM decisions WHERE id = $1", decision_id)
         return None if body is None else bytes(body)
 
     async def episode_occurrences(self, episode_id: str) -> int:
         """How many distinct anomalies the episode has now; 0 for one that is not known."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return await connection.fetchval("SELECT occurrences FROM episodes WHERE id = $1", episode_id) or 0
 
     async def save_decision(self, decision: Decision, provenance: Provenance | None = None) -> bytes:
         """Write a decision down, and what it came of; the first writer wins, and what the winner wrote is returned."""
-        body = _json(decision)
-        async with self._connection() as connection:
+        body = encoded(decision)
+        async with self.connection() as connection, connection.transaction():
             await connection.execute(
                 SAVE_DECISION,
                 decision.id, decision.episode_id, decision.anomaly_id, decision.revision, decision.service,
                 decision.error_type, decision.verdict, decision.engine, decision.confidence_score,
                 decision.latency_ms, decision.created_at, body.decode(), body,
-                provenance and _json(provenance),
+                provenance and encoded(provenance),
             )  # fmt: skip
+            await connection.execute(_DECIDED, decision.episode_id, decision.revision, decision.occurrences)
         return await self.decision_body(decision.id) or body
 
     async def decisions(
@@ -119,7 +105,7 @@ class Record:
         before: datetime | None = None,
     ) -> list[Decision]:  # fmt: skip
         """Decisions, newest first."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(_DECISIONS, limit, service, verdict, before)
         return [msgspec.json.decode(row["published"], type=Decision) for row in rows]
 
@@ -128,24 +114,24 @@ class Record:
         limit: int = 1,
     ) -> list[Explanation]:  # fmt: skip
         """Decisions, newest first, each with all that is kept of how it came about."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(EXPLANATIONS, decision_id, since, until, limit)
         return [explanation_of(row) for row in rows]
 
     async def forget_provenance(self, before: datetime) -> int:
         """Delete that of the oldest decisions made ``before``, a thousand at most; returns how many."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return len(await connection.fetch(FORGET, before))
 
     async def episodes(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
         """Episodes, the last seen first."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(_EPISODES, limit, state)
         return [dict(row) for row in rows]
 
     async def stats(self) -> dict[str, Any]:
         """Count everything, and measure the latency of decisions in milliseconds."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             row = await connection.fetchrow(_STATS)
         found = dict(row or {})
         return found | {name: msgspec.json.decode(found[name] or "{}") for name in ("by_engine", "by_verdict")}
@@ -154,46 +140,46 @@ class Record:
         """Write incidents; returns how many are new or changed. An unchanged one keeps its version."""
         if not incidents:
             return 0
-        newest = {incident.id: _json(incident).decode() for incident in incidents}
+        newest = {incident.id: encoded(incident).decode() for incident in incidents}
         ids = sorted(newest)  # in one order: two writers do not deadlock
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(_UPSERT_INCIDENTS, ids, [newest[name] for name in ids])
         return len(rows)
 
     async def incidents(self, *, ids: Sequence[str] | None = None, limit: int | None = None) -> list[Incident]:
         """Incidents by id, or the newest ones."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(_INCIDENTS, None if ids is None else list(ids), limit)
         return [msgspec.json.decode(row["body"], type=Incident) for row in rows]
 
     async def incident_versions(self) -> dict[str, int]:
         """Each incident's version; it rises with each change."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             return {row["id"]: row["version"] for row in await connection.fetch("SELECT id, version FROM incidents")}
 
     async def incident_state(self) -> tuple[int, int]:
         """Return a pair that changes whenever any incident does: their number and the sum of their versions."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             row = await connection.fetchrow("SELECT count(*), coalesce(sum(version), 0)::bigint FROM incidents")
         return (row[0], row[1]) if row else (0, 0)
 
     async def save_feedback(self, feedback: Feedback) -> None:
         """Write a verdict down, once by its id. Raises `Rejected` for one on a decision that nobody made."""
-        body = _json(feedback).decode()
-        async with self._connection() as connection:
+        body = encoded(feedback).decode()
+        async with self.connection() as connection:
             if await connection.fetchval("SELECT 1 FROM decisions WHERE id = $1", feedback.decision_id) is None:
                 raise Rejected(f"no decision {feedback.decision_id}")
             await connection.execute(_SAVE_FEEDBACK, feedback.id, feedback.decision_id, feedback.verdict, body)
 
     async def judged_decisions(self) -> list[tuple[Decision, str, bool | None]]:
         """Every decision that a human judged, with verdict and whether the advice worked, oldest verdict first."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             rows = await connection.fetch(_JUDGED)
         return [(msgspec.json.decode(row["published"], type=Decision), row["verdict"], row["worked"]) for row in rows]
 
     async def claim_notification(self, decision_id: str, channel: str) -> str:
         """Claim the right to notify: ``new``, ``uncertain`` (claimed, never finished), ``sent`` or ``refused``."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             if await connection.fetchval(_CLAIM, decision_id, channel) is not None:
                 return "new"
             state = await connection.fetchval(
@@ -205,7 +191,7 @@ class Record:
         self, decision_id: str, channel: str, state: str, detail: str | None = None, ts: str | None = None
     ) -> None:
         """Say how a claimed notification ended: ``sent`` or ``refused``."""
-        async with self._connection() as connection:
+        async with self.connection() as connection:
             await connection.execute(_FINISH, decision_id, channel, state, detail, ts)
 
 
@@ -243,106 +229,31 @@ def _translated() -> Iterator[None]:
         raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
 
 
-def _json(value: msgspec.Struct) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except UnicodeEncodeError as exc:
-        raise Rejected(f"a string is not Unicode: {exc.reason}") from exc
-
-
-async def _write_episodes(connection: Any, episodes: Sequence[Episode]) -> None:
-    if not episodes:
-        return
-    openers = [episode.opened_by for episode in episodes]
-    anomalies = [opener and opener.anomaly for opener in openers]
-    await connection.execute(
-        _WRITE_EPISODES,
-        [episode.id for episode in episodes],
-        [episode.fingerprint for episode in episodes],
-        [episode.state for episode in episodes],
-        [opener.anomaly_id if opener else "" for opener in openers],
-        [episode.occurrences for episode in episodes],
-        [anomaly and anomaly.service for anomaly in anomalies],
-        [anomaly and anomaly.environment for anomaly in anomalies],
-        [anomaly.error_type if anomaly else "" for anomaly in anomalies],
-        [anomaly and anomaly.severity for anomaly in anomalies],
-        [episode.opened_by.received_at if episode.opened_by else episode.last_seen_at for episode in episodes],
-        [episode.last_seen_at for episode in episodes],
-    )
-
-
-async def _write_anomalies(connection: Any, arrivals: Sequence[Arrival], episode_of: dict[str, str | None]) -> None:
-    written = await connection.fetch(
-        _WRITE_ANOMALIES,
-        [arrival.anomaly_id for arrival in arrivals],
-        [episode_of[arrival.anomaly_id] for arrival in arrivals],
-        [arrival.topic_id for arrival in arrivals],
-        [arrival.partition for arrival in arrivals],
-        [arrival.offset for arrival in arrivals],
-        [arrival.received_at for arrival in arrivals],
-        [_json(arrival.anomaly).decode() for arrival in arrivals],
-    )
-    if len(written) != len(arrivals):
-        # The same id under another fingerprint, which our locks do not cover: count again, knowing it.
-        raise Unavailable("postgres", "another worker recorded an anomaly of this batch meanwhile")
-
-
-async def _write_progress(connection: Any, arrivals: Sequence[Arrival]) -> None:
-    newest: dict[tuple[str, int], int] = {}
-    for arrival in arrivals:
-        where = (arrival.topic_id, arrival.partition)
-        newest[where] = max(newest.get(where, 0), arrival.offset + 1)
-    rows = sorted(newest.items())
-    await connection.execute(
-        _WRITE_PROGRESS,
-        [topic_id for (topic_id, _), _ in rows],
-        [partition for (_, partition), _ in rows],
-        [offset for _, offset in rows],
-    )
-
-
-# A lock a fingerprint, taken in one order: two workers neither deadlock nor open two episodes of one fault.
-_LOCK_FINGERPRINTS = """
-SELECT count(pg_advisory_xact_lock(key)) FROM (
-    SELECT DISTINCT hashtextextended(fingerprint, 0) AS key FROM unnest($1::text[]) AS fingerprint ORDER BY 1
-) AS ordered
-"""
-_OPEN_EPISODES = """
-SELECT id, fingerprint, occurrences, last_seen_at FROM episodes WHERE state = 'open' AND fingerprint = ANY($1)
-"""
-_OPENINGS = """
-SELECT opened_by, id, revision, occurrences FROM episodes
-WHERE id IN (SELECT episode_id FROM anomalies WHERE id = ANY($1)) AND opened_by = ANY($1)
-"""
-_WRITE_EPISODES = """
-INSERT INTO episodes (
-    id, fingerprint, state, opened_by, occurrences, service, environment, error_type, severity, opened_at, last_seen_at
-)
-SELECT * FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::timestamptz[], $11::timestamptz[]
-)
-ON CONFLICT (id) DO UPDATE
-SET state = excluded.state, occurrences = excluded.occurrences, last_seen_at = excluded.last_seen_at
-"""
-_WRITE_ANOMALIES = """
-INSERT INTO anomalies (id, episode_id, topic_id, kafka_partition, kafka_offset, received_at, body)
-SELECT * FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::timestamptz[], $7::jsonb[]
-)
-ON CONFLICT (id) DO NOTHING RETURNING id
-"""
-_WRITE_PROGRESS = """
-INSERT INTO progress (topic_id, kafka_partition, next_offset)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
-ON CONFLICT (topic_id, kafka_partition) DO UPDATE
-SET next_offset = greatest(progress.next_offset, excluded.next_offset)
-"""
+# What the last decision spoke of is what the next revision is measured by.
+_DECIDED = "UPDATE episodes SET decided = $3 WHERE id = $1 AND revision = $2 AND decided IS NULL"
 _DECISIONS = """
 SELECT published FROM decisions
 WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)
   AND ($4::timestamptz IS NULL OR created_at < $4)
 ORDER BY created_at DESC, id LIMIT $1
+"""
+_CLOSE_QUIET = """
+UPDATE episodes SET state = 'quiet'
+WHERE state IN ('open', 'escalated') AND last_seen_at < now() - $1::interval AND touched_at < now() - $1::interval
+RETURNING 1
+"""
+_SITUATIONS = """
+SELECT situation_id, jsonb_agg(
+    jsonb_build_object(
+        'id', id, 'state', state, 'service', service, 'error_type', error_type, 'severity', severity,
+        'occurrences', occurrences, 'revision', revision, 'message', message, 'began_at', began_at,
+        'last_seen_at', last_seen_at
+    ) ORDER BY began_at, ordinal
+) AS episodes
+FROM episodes WHERE situation_id IN (
+    SELECT situation_id FROM (SELECT situation_id FROM episodes ORDER BY ordinal DESC LIMIT 5000) AS newest
+)
+GROUP BY situation_id ORDER BY max(ordinal) DESC LIMIT $1
 """
 _EPISODES = "SELECT * FROM episodes WHERE $2::text IS NULL OR state = $2 ORDER BY last_seen_at DESC LIMIT $1"
 _STATS = """

@@ -18,7 +18,7 @@ from tests.chaos.load import Event
 
 CLIENT = "ledger"
 """The client.id of every client of the ledger's: proxies let it through."""
-QUIET_MS = 900_000
+QUIET_MS, REOPEN_MS = 900_000, 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ class Ledger:
         self._bootstrap = bootstrap
         self._topic = topic
         self._quiet_ms = quiet_ms
+        self._reopen_ms = REOPEN_MS
 
     async def publish(self, events: Iterable[Event], *, seconds: float = 60, per_second: float | None = None) -> None:
         """Publish and wait for the acknowledgements. ``per_second`` paces it; without, as fast as Kafka takes it."""
@@ -149,8 +150,9 @@ class Ledger:
         partition. Faults that are resolved, or whose clock jumps, are published with a key for that reason.
         """
         seen: set[str] = set()
+        ended: dict[str, int] = {}  # when it was resolved
         lives: dict[str, list[int]] = defaultdict(list)
-        last: dict[str, int | None] = {}
+        last: dict[str, int] = {}
         for entry in sorted(self.entries, key=lambda item: (item.partition, item.offset)):
             event = entry.event
             if event.id is None or event.id in seen:
@@ -160,8 +162,12 @@ class Ledger:
             if before is not None and entry.timestamp - before > self._quiet_ms:
                 before = None
             if event.resolved:
-                last[event.fault] = None
+                if before is not None:
+                    ended[event.fault] = last[event.fault] = max(before, entry.timestamp)
                 continue
+            resolved = ended.pop(event.fault, None)
+            if before is not None and resolved is not None and entry.timestamp - resolved > self._reopen_ms:
+                before = None
             if before is None:
                 lives[event.fault].append(0)
             lives[event.fault][-1] += 1

@@ -12,8 +12,8 @@ from pipeline.embedding import open_embedder
 from pipeline.index import open_index
 from pipeline.migrations import migrate
 from pipeline.settings import Settings
-from pipeline.stages.ingest import fingerprint
-from pipeline.stages.record import Arrival, open_record
+from pipeline.stages.fingerprints import Fingerprints
+from pipeline.stages.record import Arrival, Grouping, open_record
 from pipeline.words import Query
 from schemas import Action, Anomaly, Incident
 
@@ -53,10 +53,11 @@ async def test_postgres_counts_exactly(database_url: str) -> None:
     await migrate(database_url)
     await migrate(database_url)
     anomaly = Anomaly(error_type="database_timeout", service="payments")
-    arrivals = [Arrival(anomaly, f"anm_{n}", fingerprint(anomaly), "topic", 0, n, datetime.now(UTC)) for n in range(50)]
+    fingerprint = Fingerprints().of(anomaly)
+    arrivals = [Arrival(anomaly, f"anm_{n}", fingerprint, "topic", 0, n, datetime.now(UTC)) for n in range(50)]
     async with open_record(database_url) as record:
-        first = await record.record_arrivals(arrivals, 900.0)
-        again = await record.record_arrivals(arrivals, 900.0)
+        first = await record.record_arrivals(arrivals, Grouping())
+        again = await record.record_arrivals(arrivals, Grouping())
         assert [opening.episode_id for opening in first] == [opening.episode_id for opening in again]
         assert len(first) == 1
         assert await record.episode_occurrences(first[0].episode_id) == 50

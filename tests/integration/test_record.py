@@ -15,7 +15,8 @@ import pytest
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
-from pipeline.stages.record import Arrival, Record, open_record
+from pipeline.stages.record import Arrival, Grouping, Record, open_record
+from pipeline.stages.situations import Topology, root_of
 from schemas import Action, Anomaly, Decision, Feedback, Incident, Usage
 from tests.conftest import free_port
 
@@ -40,30 +41,89 @@ def decision(name: str = "dec_1", **changes: object) -> Decision:
 
 async def test_a_storm_is_one_episode(record: Record) -> None:
     """Five hundred equal anomalies open one episode, and only the first asks for a decision."""
-    openings = await record.record_arrivals([arrival(f"a{i}", i / 100) for i in range(500)], 900)
+    openings = await record.record_arrivals([arrival(f"a{i}", i / 100) for i in range(500)], Grouping())
     assert [(opening.anomaly_id, opening.revision, opening.occurrences) for opening in openings] == [("a0", 1, 500)]
-    assert await record.record_arrivals([arrival("b", 6)], 900) == []
+    assert await record.record_arrivals([arrival("b", 6)], Grouping()) == []
     assert await record.episode_occurrences(openings[0].episode_id) == 501
 
 
 async def test_a_redelivered_anomaly_counts_once_and_opens_again(record: Record) -> None:
     """Redelivery, inside a batch or later, counts nothing, and still names the opening, published or not."""
     batch = [arrival("a"), arrival("b", 1), arrival("a", 2), arrival("b", 3)]
-    first = await record.record_arrivals(batch, 900)
+    first = await record.record_arrivals(batch, Grouping())
     assert [(opening.anomaly_id, opening.occurrences) for opening in first] == [("a", 2)]
-    assert await record.record_arrivals(batch, 900) == first
+    assert await record.record_arrivals(batch, Grouping()) == first
     assert (await record.stats())["anomalies"] == 2
 
 
 async def test_an_opener_is_named_after_its_episode_closed(record: Record) -> None:
     """Quiet and resolved close an episode; its opener, redelivered, is an opening all the same."""
-    batch = [arrival("a"), arrival("b", 2000), arrival("c", 2001, status="resolved"), arrival("d", 2002)]
-    first = await record.record_arrivals(batch, 900)
+    batch = [arrival("a"), arrival("b", 2000), arrival("c", 2001, status="resolved"), arrival("d", 4000)]
+    first = await record.record_arrivals(batch, Grouping())
     assert sorted(opening.anomaly_id for opening in first) == ["a", "b", "d"]
-    assert [opening.anomaly_id for opening in await record.record_arrivals([batch[0]], 900)] == ["a"]
+    assert [opening.anomaly_id for opening in await record.record_arrivals([batch[0]], Grouping())] == ["a"]
     states = {row["opened_by"]: (row["state"], row["occurrences"]) for row in await record.episodes()}
     assert states == {"a": ("quiet", 1), "b": ("resolved", 1), "d": ("open", 1)}
     assert [row["opened_by"] for row in await record.episodes(state="open")] == ["d"]
+
+
+async def test_a_resolved_episode_that_fires_again_soon_is_the_same(record: Record) -> None:
+    """It goes on counting where it was, and asks for no new decision."""
+    first = await record.record_arrivals([arrival("a"), arrival("b", 1, status="resolved")], Grouping())
+    assert await record.record_arrivals([arrival("c", 60)], Grouping()) == []
+    rows = await record.episodes()
+    assert [(row["id"], row["state"], row["occurrences"]) for row in rows] == [(first[0].episode_id, "open", 2)]
+
+
+async def test_a_worse_episode_asks_again_and_the_decision_is_its_measure(record: Record) -> None:
+    """Ten times what the last decision spoke of is a new revision; while none is made there is nothing to be worse."""
+    opening = (await record.record_arrivals([arrival("a")], Grouping()))[0]
+    assert await record.record_arrivals([arrival(f"b{n}", n) for n in range(20)], Grouping()) == []
+    made = decision(episode_id=opening.episode_id, occurrences=21)
+    await record.save_decision(made)
+    assert await record.record_arrivals([arrival(f"c{n}", n) for n in range(188)], Grouping()) == []
+    batch = [arrival("d", 1)]
+    again = await record.record_arrivals(batch, Grouping())
+    assert [(found.anomaly_id, found.revision, found.occurrences) for found in again] == [("d", 2, 210)]
+    assert await record.record_arrivals(batch, Grouping()) == again
+    await record.save_decision(made)  # late, and of the old revision: it measures nothing any more
+    assert await record.record_arrivals([arrival("e", severity="critical")], Grouping()) != []
+    assert [(row["revision"], row["state"]) for row in await record.episodes()] == [(3, "escalated")]
+
+
+async def test_a_quiet_period_closes_an_episode(record: Record, database_url: str) -> None:
+    """Nobody has to come for it; but what is still being counted, as in a backlog, is not closed under way."""
+    await record.record_arrivals([arrival("a")], Grouping())
+    assert await record.close_quiet_episodes(900) == 0
+    async with record.connection() as connection:
+        await connection.execute("UPDATE episodes SET touched_at = now() - interval '1 hour'")
+    assert await record.close_quiet_episodes(900) == 1
+    assert [row["state"] for row in await record.episodes()] == ["quiet"]
+    await record.record_arrivals([arrival("b", 899)], Grouping())
+    assert [(row["state"], row["occurrences"]) for row in await record.episodes()] == [("open", 2)]
+
+
+async def test_workers_at_once_put_one_namespace_into_one_situation(record: Record) -> None:
+    """Eight writers open episodes of one namespace together; a batch that comes again changes nothing."""
+
+    async def write(writer: int) -> set[str | None]:
+        batch = [
+            arrival(f"{writer}-{n}", writer, f"fp-{writer}-{n}", labels={"cluster": "c", "namespace": "shop"})
+            for n in range(5)
+        ]
+        found = await record.record_arrivals(batch, Grouping())
+        assert await record.record_arrivals(batch, Grouping()) == found
+        return {opening.situation_id for opening in found}
+
+    found = await asyncio.gather(*(write(writer) for writer in range(8)))
+    assert len(set().union(*found)) == 1
+    (situation,) = await record.situations()
+    assert len(situation["episodes"]) == 40
+    root = next(row for row in situation["episodes"] if row["id"] == root_of(situation["episodes"], Topology()))
+    assert root["began_at"] == min(row["began_at"] for row in situation["episodes"])
+    alone = [arrival(f"x{n}", 0, f"fpx{n}", labels={"namespace": "shop"}) for n in range(3)]
+    apart = await record.record_arrivals(alone, Grouping(gap=timedelta(0)))
+    assert len({opening.situation_id for opening in apart}) == 3
 
 
 async def test_workers_at_once_open_one_episode_each_fingerprint(record: Record) -> None:
@@ -73,7 +133,7 @@ async def test_workers_at_once_open_one_episode_each_fingerprint(record: Record)
         prints = [f"fp{i}" for i in range(10)][:: 1 if writer % 2 else -1]
         own = [arrival(f"{writer}-{name}", writer, name) for name in prints]
         shared = [arrival(f"shared-{name}", 0, name) for name in prints]
-        return [opening.anomaly_id for opening in await record.record_arrivals(own + shared, 900)]
+        return [opening.anomaly_id for opening in await record.record_arrivals(own + shared, Grouping())]
 
     await asyncio.gather(*(write(writer) for writer in range(8)))
     rows = await record.episodes()
@@ -87,7 +147,7 @@ async def test_an_id_under_two_fingerprints_counts_once(record: Record) -> None:
     async def write(fingerprint: str) -> None:
         while True:
             try:
-                await record.record_arrivals([arrival("same", 0, fingerprint)], 900)
+                await record.record_arrivals([arrival("same", 0, fingerprint)], Grouping())
             except Unavailable:
                 continue
             return
@@ -100,7 +160,7 @@ async def test_an_id_under_two_fingerprints_counts_once(record: Record) -> None:
 
 async def test_an_empty_batch_is_nothing(record: Record) -> None:
     """No arrivals, no openings."""
-    assert await record.record_arrivals([], 900) == []
+    assert await record.record_arrivals([], Grouping()) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +177,7 @@ async def test_an_empty_batch_is_nothing(record: Record) -> None:
 async def test_bad_data_is_rejected(record: Record, bad: Callable[[], Arrival]) -> None:
     """What PostgreSQL or its client cannot store is bad input, not an outage, and the whole batch leaves no trace."""
     with pytest.raises(Rejected):
-        await record.record_arrivals([arrival("good", fingerprint="other"), bad()], 900)
+        await record.record_arrivals([arrival("good", fingerprint="other"), bad()], Grouping())
     assert (await record.stats())["anomalies"] == 0
     assert await record.episodes() == []
 
@@ -228,14 +288,14 @@ async def test_an_outage_is_unavailable_and_passes(home: Path) -> None:
         async with embedded_postgres(home, port) as url:
             await migrate(url)
             record = await stack.enter_async_context(open_record(url))
-            await record.record_arrivals([arrival("a")], 900)
+            await record.record_arrivals([arrival("a")], Grouping())
         for _ in range(2):  # the first meets a dead connection, the second a closed port
             with pytest.raises(Unavailable, match="postgres"):
-                await record.record_arrivals([arrival("b")], 900)
+                await record.record_arrivals([arrival("b")], Grouping())
             with pytest.raises(Unavailable, match="postgres"):
                 await record.ping()
         await stack.enter_async_context(embedded_postgres(home, port))
-        await record.record_arrivals([arrival("a"), arrival("b")], 900)
+        await record.record_arrivals([arrival("a"), arrival("b")], Grouping())
         assert (await record.stats())["anomalies"] == 2
 
 
@@ -243,14 +303,14 @@ async def test_a_connection_that_is_cut_in_a_statement_is_unavailable(record: Re
     """A server process ended by an operator in mid-statement is an outage, and the next call has a new connection."""
     async with open_record(database_url) as other:
         with pytest.raises(Unavailable):
-            async with other._connection() as connection:
+            async with other.connection() as connection:
                 await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         await other.ping()
 
 
 async def test_migrating_at_once_is_safe(database_url: str) -> None:
     """Several processes, and several tasks of one, may migrate the same fresh database together."""
-    async with open_record(database_url) as record, record._connection() as connection:
+    async with open_record(database_url) as record, record.connection() as connection:
         await connection.execute("DROP DATABASE IF EXISTS fresh")
         await connection.execute("CREATE DATABASE fresh")
     url = database_url.rsplit("/", 1)[0] + "/fresh?sslmode=disable"

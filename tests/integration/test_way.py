@@ -1,6 +1,7 @@
 """The way of an event, through the program as a user runs it: `pulseguard up`, plain clients, one kill, bad input."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 
@@ -82,7 +83,10 @@ async def test_bad_input_is_dead_lettered_with_its_bytes_and_the_pipeline_lives(
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_storm_is_one_episode_with_exact_occurrences(stack: tuple[Stack, Program]):
-    """Two thousand equal anomalies, one of them sent twice: one decision, 2,000 occurrences."""
+    """Two thousand equal anomalies, one of them sent twice: one episode, 2,000 occurrences, and few decisions.
+
+    Each one after the first speaks of ten times as many as the one before it.
+    """
     up, _ = stack
     events = [json.dumps({"error_type": "disk_full", "service": "storm", "id": f"storm-{n}"}) for n in range(2000)]
     await asyncio.to_thread(up.publish, *(event.encode() for event in [*events, events[0]]))
@@ -92,7 +96,12 @@ async def test_a_storm_is_one_episode_with_exact_occurrences(stack: tuple[Stack,
         return [row["occurrences"] for row in rows] == [2000]
 
     await until(counted, 30, what="2,000 occurrences")
-    assert len(await up.rows("SELECT 1 FROM decisions WHERE service = 'storm'")) == 1
+    decisions = await up.rows(
+        "SELECT (body->>'occurrences')::int AS spoke_of FROM decisions WHERE service = 'storm' ORDER BY revision"
+    )
+    spoke_of = [row["spoke_of"] for row in decisions]
+    assert 1 <= len(spoke_of) <= 4
+    assert all(later >= 10 * before for before, later in itertools.pairwise(spoke_of))
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -109,6 +118,7 @@ async def test_the_gateway_answers(stack: tuple[Stack, Program]):
             "/",
             "/static/app.js",
             "/v1/stats",
+            "/v1/situations",
         ):
             async with client.get(path) as answer:
                 assert answer.status == 200, (path, await answer.text())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message
 from pipeline.stages import ingest
+from pipeline.stages.fingerprints import Fingerprints
 from schemas import Anomaly
 
 LIMIT = 262_144
@@ -132,12 +133,12 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_the_same_fault_has_one_fingerprint(one: dict, other: dict):
-    first, second = (ingest.fingerprint(Anomaly(error_type="e", **fields)) for fields in (one, other))
+    first, second = (Fingerprints().of(Anomaly(error_type="e", **fields)) for fields in (one, other))
     assert first == second
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different_faults_have_different_fingerprints(one: dict, other: dict):
     """Also where joined values would be equal."""
-    first, second = (ingest.fingerprint(Anomaly(error_type="e", **fields)) for fields in (one, other))
+    first, second = (Fingerprints().of(Anomaly(error_type="e", **fields)) for fields in (one, other))
     assert first != second

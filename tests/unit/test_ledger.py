@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.ledger import QUIET_MS, Account, Entry, Found, Ledger
+from tests.chaos.ledger import QUIET_MS, REOPEN_MS, Account, Entry, Found, Ledger
 from tests.chaos.load import Event, anomaly
 
 POISON = ("anomalies", 0, 3)
@@ -96,8 +96,9 @@ def test_episodes_end_by_resolved_and_by_quiet():
     book = Ledger("nowhere")
     steps = [("a", "firing", 0), ("b", "firing", 5), ("c", "resolved", 6), ("d", "firing", 7), ("a", "firing", 8)]
     steps += [("e", "firing", 8 + QUIET_MS), ("f", "firing", 10 + 2 * QUIET_MS), ("g", "resolved", 11 + 2 * QUIET_MS)]
+    steps += [("h", "firing", 12 + 2 * QUIET_MS + REOPEN_MS)]
     book.entries = [
         Entry(anomaly(name, "svc", status=status), "anomalies", 0, offset, time)
         for offset, (name, status, time) in enumerate(steps)
     ][::-1]
-    assert book.expected() == {"svc/database_timeout": [1, 1, 1, 2]}
+    assert book.expected() == {"svc/database_timeout": [1, 1, 1, 3]}

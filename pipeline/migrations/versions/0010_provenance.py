@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0010"
-down_revision = "0001"
+down_revision = "0002"
 
 # Bytes and not jsonb: a model's raw answer may hold a NUL, which jsonb refuses.
 _UP = """

@@ -1,0 +1,169 @@
+"""Which episodes are one situation, which of them is the probable root, and how that is judged."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline import storm
+from pipeline.errors import Misconfigured, Rejected
+from pipeline.stages.count import Grouping
+from pipeline.stages.fingerprints import Fingerprints, Rule, load_fingerprints
+from pipeline.stages.situations import (
+    Beginning,
+    Member,
+    Topology,
+    began,
+    correlate,
+    load_topology,
+    probable_root,
+)  # fmt: skip
+from schemas import Anomaly
+
+START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+GAP = timedelta(minutes=5)
+SHOP = Topology({"checkout": ["payments"], "payments": ["payments-db"], "mail": ["smtp"]})
+PLACE = {"cluster": "c", "namespace": "shop"}
+
+
+def beginning(name: str, seconds: float, error_type: str = "e", **fields: object) -> Beginning:
+    return Beginning(name, Anomaly(error_type=error_type, **fields), START + timedelta(seconds=seconds))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("why", "one", "other", "seconds", "together"),
+    [
+        ("one namespace", {"labels": PLACE}, {"labels": PLACE, "error_type": "f"}, 300, True),
+        ("one namespace, too late", {"labels": PLACE}, {"labels": PLACE}, 301, False),
+        ("began before it was heard of", {"labels": PLACE}, {"labels": PLACE}, -300, True),
+        ("other namespaces", {"labels": PLACE}, {"labels": PLACE | {"namespace": "bank"}}, 1, False),
+        ("other clusters", {"labels": PLACE}, {"labels": PLACE | {"cluster": "d"}}, 1, False),
+        ("other environments", {"labels": PLACE}, {"labels": PLACE, "environment": "test"}, 1, False),
+        ("nothing in common", {"service": "a"}, {"service": "b", "error_type": "f"}, 1, False),
+        ("nothing said at all", {}, {"error_type": "f"}, 1, False),
+        ("one service", {"service": "a"}, {"service": "A", "error_type": "f"}, 1, True),
+        ("one kind of error", {"service": "a"}, {"service": "b"}, 1, True),
+        ("near in the topology", {"service": "payments-db"}, {"service": "checkout", "error_type": "f"}, 1, True),
+        ("far in the topology", {"service": "smtp"}, {"service": "checkout", "error_type": "f"}, 1, False),
+        ("topology across namespaces", {"service": "payments-db", "labels": PLACE},
+         {"service": "payments", "error_type": "f", "labels": PLACE | {"namespace": "bank"}}, 1, True),
+        ("named in its text", {"service": "ledger-db"},
+         {"service": "web", "error_type": "f", "message": "cannot reach ledger-db:5432"}, 1, True),
+        ("an ordinary word is no name", {"service": "reach"},
+         {"service": "web", "error_type": "f", "message": "cannot reach it"}, 1, False),
+        ("what has no namespace does not join one by its kind", {"labels": PLACE}, {}, 1, False),
+    ],
+)  # fmt: skip
+def test_what_belongs_together(
+    why: str, one: dict[str, object], other: dict[str, object], seconds: float, together: bool
+) -> None:
+    """Two episodes, one after the other, in one batch or in two."""
+    first, second = beginning("ep_1", 0, **one), beginning("ep_2", seconds, **other)  # type: ignore[arg-type]
+    situations, _ = correlate([first, second], {}, GAP, SHOP)
+    assert (situations["ep_1"] == situations["ep_2"]) is together, why
+    before, keys = correlate([first], {}, GAP, SHOP)
+    after, _ = correlate([second], keys, GAP, SHOP)
+    assert before | after == situations
+
+
+def test_a_chain_goes_on_while_something_begins() -> None:
+    """Each beginning keeps the situation young; what began first is not forgotten."""
+    chain = [beginning(f"ep_{n}", n * 250, labels=PLACE) for n in range(6)]
+    situations, _ = correlate(chain, {}, GAP, Topology())
+    assert len(set(situations.values())) == 1
+
+
+def test_when_a_fault_began() -> None:
+    """As the sender says, but not after Kafka had it."""
+    assert began(Anomaly(error_type="e"), START) == START
+    earlier = START - timedelta(hours=1)
+    assert began(Anomaly(error_type="e", occurred_at=earlier), START) == earlier
+    assert began(Anomaly(error_type="e", occurred_at=START + timedelta(days=1)), START) == START
+
+
+def member(name: str, service: str | None, seconds: float = 0, text: str = "") -> Member:
+    return Member(name, service, text, START + timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("members", "root"),
+    [
+        ([member("a", "checkout"), member("b", "payments", 5), member("c", "payments-db", 9)], "c"),
+        ([member("a", "web", 0, "no answer from ledger-db"), member("b", "ledger-db", 9)], "b"),
+        ([member("b", "x", 9), member("a", "y", 3)], "a"),
+        ([member("b", None), member("a", None)], "a"),
+    ],
+)
+def test_the_probable_root(members: list[Member], root: str) -> None:
+    """What most others depend on or speak of; else what began first."""
+    assert probable_root(members, SHOP) == root
+
+
+def test_a_topology_may_have_circles(tmp_path: Path) -> None:
+    circle = Topology({"a": ["b"], "b": ["c"], "c": ["a"]})
+    assert circle.below("a") == {"a", "b", "c"}
+    assert set(circle.near("a")) == {"b", "c"}
+    (tmp_path / "t.yaml").write_text("dependencies: [1]")
+    with pytest.raises(Misconfigured, match="TOPOLOGY_FILE"):
+        load_topology(tmp_path / "t.yaml")
+    with pytest.raises(Misconfigured, match="TOPOLOGY_FILE"):
+        load_topology(tmp_path / "none.yaml")
+
+
+def test_the_shipped_files_are_the_defaults() -> None:
+    """What deploy/ says is what the program does without it."""
+    deploy = Path(__file__).parents[2] / "deploy"
+    assert load_fingerprints(deploy / "fingerprints.yaml") == Fingerprints()
+    assert load_topology(deploy / "topology.yaml") == Topology()
+
+
+def test_a_source_has_its_own_fingerprint_rule_and_names_its_faults_itself() -> None:
+    rules = Fingerprints(sources={"old": Rule(("error_type",), ("host",), upstream=False)})
+
+    def of(**fields: object) -> str:
+        return rules.of(Anomaly(error_type="e", **fields))  # type: ignore[arg-type]
+
+    assert of(source="old", service="a") == of(source="old", service="b", fingerprint="x")
+    assert of(source="old", labels={"host": "a"}) != of(source="old", labels={"host": "b"})
+    assert of(fingerprint="x", service="a") == of(fingerprint="x", service="b")
+    assert of(fingerprint="x", source="one") != of(fingerprint="x", source="two")
+    assert of(fingerprint="x") != of(service="x")
+
+
+def alert(seconds: float, name: str, group: str, status: str = "firing", **labels: str) -> dict[str, object]:
+    return {
+        "ts": seconds, "status": status, "labels": {"alertname": name, "cluster": "c", **labels},
+        "truth": {"group": group},
+    }  # fmt: skip
+
+
+def test_a_stream_is_judged(tmp_path: Path) -> None:
+    """Two faults in two namespaces, one of which the simple rule tears apart, and noise that it mixes in."""
+    lines = [
+        alert(0, "Slow", "one", namespace="shop", service="web"),
+        alert(10, "Down", "one", namespace="shop", service="db"),
+        alert(20, "Down", "two", namespace="bank", service="db"),
+        alert(25, "NodeNoise", "noise", instance="n1"),
+        alert(26, "OtherNoise", "noise-2", instance="n2"),
+        alert(500, "Slow", "one", "resolved", namespace="shop", service="web"),
+        alert(510, "Never", "three", "resolved", namespace="shop", service="x"),
+    ]
+    path = tmp_path / "storm.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    alerts = storm.read_alerts(path)
+    figures = storm.report(alerts, Grouping(), Fingerprints())
+    assert figures["pair_f1"] == 1.0
+    assert figures["floor_pair_f1"] < 1.0
+    assert (figures["alerts"], figures["causes"], figures["situations"]) == (7, 5, 5)
+    assert len({alert.labels["cluster"] for alert in storm.crowded(alerts, 1)}) == 1
+    path.write_text('{"ts": 1}')
+    with pytest.raises(Rejected, match="line 1"):
+        storm.read_alerts(path)
+
+
+def test_pairs_are_counted() -> None:
+    """By hand: truth aab|bb has 1 + 3 pairs; found has 3 in the first, 1 in the second; 1 + 1 agree."""
+    precision, recall, f1 = storm.pair_f1(list("aabbb"), list("11122"))
+    assert (precision, recall, f1) == (2 / 4, 2 / 4, 0.5)
+    assert storm.pair_f1([], []) == (1.0, 1.0, 1.0)
