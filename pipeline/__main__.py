@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,10 +20,10 @@ from pipeline.catalogue import load_catalogue
 from pipeline.console import completed, err, opened_index, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
-from pipeline.knowledge import read_incidents
+from pipeline.knowledge import Loaded, read_files
 from pipeline.settings import ROLES, Settings
 from pipeline.silences import silence_cli
-from schemas import Decision
+from schemas import Decision, Explanation
 
 cli = typer.Typer(
     name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -114,10 +115,12 @@ def storm(
 
 @incidents_cli.command("load")
 def incidents_load(
-    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown.")],
+    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],
 ) -> None:
-    """Add past incidents. Loading the same ones again changes nothing."""
-    incidents = read_incidents(path)
+    """Add past incidents, and say what could not be filled. Loading the same ones again changes nothing."""
+    files = read_files(path)
+    incidents = [incident for loaded in files for incident in loaded.incidents]
+    _print_gaps(files)
     catalogue = load_catalogue(settings.read().actions_file)
     for incident in incidents:
         fault = catalogue.fault(incident.action) if incident.action else None
@@ -175,6 +178,18 @@ def eval_command(
     run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, out, as_json=as_json))
 
 
+@cli.command("backtest")
+def backtest_command(
+    history: Annotated[Path, typer.Argument(help="Your past incidents: whatever `incidents load` reads.")],
+    model: Annotated[str | None, typer.Option(help="A litellm name, or nearest for the rule; else LLM_MODEL.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Replay your own past incidents in their order, only the earlier ones known, and say what had been advised."""
+    from pipeline import backtest
+
+    run_async(backtest.report(settings.read(), history, model, out, as_json=as_json))
+
+
 @cli.command()
 def calibrate(
     write: Annotated[Path, typer.Option(help="Where to write the new calibration.")],
@@ -200,6 +215,49 @@ def stats() -> None:
     for name, value in run_async(read()).items():
         table.add_row(name, str(value))
     out.print(table)
+
+
+@cli.command("explain")
+def explain_command(
+    decision_id: Annotated[str, typer.Argument(metavar="ID", help="A decision's id: dec_…")],
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """All that a decision came of: anomaly, evidence, prompt, raw answers, confidence, timings."""
+    from pipeline import explain
+
+    async def read() -> Explanation:
+        async with opened_record() as record:
+            return await explain.explained(record, decision_id)
+
+    explanation = run_async(read())
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(explanation).decode() + "\n")
+    else:
+        out.print(explain.shown(explanation))
+
+
+@cli.command("replay")
+def replay_command(
+    since: Annotated[str, typer.Option(help="A time, or a span until now: 24h, 7d.")],
+    until: Annotated[str | None, typer.Option(help="Likewise; without, now.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 100,
+    model: Annotated[str | None, typer.Option(help="A litellm name, or nearest for the rule; else LLM_MODEL.")] = None,
+    prompt: Annotated[Path | None, typer.Option(help="A file: the system prompt to try.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Search today's knowledge, not the evidence of then.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
+) -> None:
+    """Decide past episodes again, under today's settings. Publishes and writes nothing; says what would change."""
+    from pipeline import replay
+
+    now = datetime.now(UTC)
+    ends = None if until is None else replay.moment(until, now)
+    wanted = replay.Wanted(replay.moment(since, now), ends, limit, model, prompt, fresh)
+
+    async def work() -> None:
+        async with opened_record() as record:
+            await replay.report(completed(), record, wanted, out, as_json=as_json)
+
+    run_async(work())
 
 
 @cli.command()
@@ -277,6 +335,18 @@ def _json_values(text: bytes) -> Iterator[bytes]:
         yield stripped
 
 
+def _print_gaps(files: list[Loaded]) -> None:
+    """What each file left open: nothing is made up for it."""
+    table = Table("file", "incidents", "not filled", "notes")
+    for loaded in files:
+        gaps = ", ".join(loaded.unfilled())
+        if gaps or loaded.notes:
+            notes = "; ".join(loaded.notes)
+            table.add_row(escape(loaded.file.name), str(len(loaded.incidents)), escape(gaps), escape(notes))
+    if table.row_count:
+        out.print(table)
+
+
 def _print_endpoints(running: Settings) -> None:
     table = Table("part", "where", title="PulseGuard is ready")
     lines = endpoints.as_lines(running)
@@ -285,9 +355,8 @@ def _print_endpoints(running: Settings) -> None:
     table.add_row("dashboard, API", f"{lines['HTTP_URL']}/  {lines['HTTP_URL']}/docs")
     table.add_row("live feed", lines["RELAY_URL"])
     table.add_row("model", running.llm_model or "none: the nearest-incident rule decides")
-    table.add_row(
-        "Slack", "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log"
-    )
+    slack = "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log"
+    table.add_row("Slack", "silent: SHADOW is set" if running.shadow else slack)
     out.print(table)
     if running.kafka_is_embedded:
         out.print(
@@ -306,7 +375,7 @@ async def _show_decisions(running: Settings) -> None:
                 out.print(
                     f"{decision.created_at:%H:%M:%S}  {decision.symptom}\n          "
                     f"→ {decision.recommended_action}  ({decision.verdict}, {trust}, {decision.engine}, "
-                    f"{decision.latency_ms:.0f} ms, {decision.id})",
+                    f"{decision.latency_ms:.0f} ms, {decision.id}{', shadow' if decision.shadow else ''})",
                     markup=False, highlight=False, soft_wrap=True,
                 )  # fmt: skip
                 sys.stdout.flush()

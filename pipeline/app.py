@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,6 +40,8 @@ QUIET_CHECK_SECONDS = 15.0
 """How long an episode whose quiet period is over may still be called open."""
 SYNC_SECONDS = 5.0
 """How long knowledge that another process learned may be missing from this one's index."""
+FORGET_SECONDS = 600.0
+"""How often a worker looks for provenance that is old enough to delete."""
 
 log = structlog.get_logger()
 Ready = Callable[[Settings], Awaitable[None]]
@@ -102,6 +104,9 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
             )
             tasks.start(_close_quiet(record, settings), "quiet")
             tasks.start(worker.run(faust_app, worker_ready), "worker")
+            if settings.provenance_days:
+                kept = timedelta(days=min(settings.provenance_days, 36_500))  # no date is before the first year
+                tasks.start(_forget(record, kept), "forget")
         if "gateway" in roles:
             starting = {"worker": worker_ready} if "worker" in roles else {}
             gateway = build_gateway(settings, record, index, sender, catalogue, starting, grouping.topology)
@@ -216,6 +221,17 @@ async def _close_quiet(record: Record, settings: Settings) -> None:
             await record.close_quiet_episodes(settings.episode_quiet_seconds)
         except Unavailable as exc:
             log.warning("waiting", system=exc.system, detail=exc.detail)
+
+
+async def _forget(record: Record, kept: timedelta) -> None:
+    """Delete provenance that is older than it is ``kept``, little by little."""
+    while True:
+        try:
+            deleted = await record.forget_provenance(datetime.now(UTC) - kept)
+        except Unavailable as exc:
+            log.warning("waiting", system=exc.system, detail=exc.detail)
+            deleted = 0
+        await asyncio.sleep(SYNC_SECONDS if deleted else FORGET_SECONDS)
 
 
 async def _first(*events: asyncio.Event) -> None:

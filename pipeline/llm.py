@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import resources
+from time import perf_counter
 from typing import Any, Literal
 
 import msgspec
@@ -24,7 +25,7 @@ from pipeline.confidence import Trust
 from pipeline.errors import EngineFailed, Misconfigured, Rejected
 from pipeline.nearest import Advice, confidence_in
 from pipeline.settings import Settings
-from schemas import Action, EnrichedAnomaly, Evidence, Usage
+from schemas import Action, EnrichedAnomaly, Evidence, ModelCall, Usage
 
 PROMPT_VERSION = "decide-v1"
 _MAX_TEXT = 2000
@@ -142,12 +143,12 @@ def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> 
 class Llm:
     """A configured model. ``litellm`` is the imported module."""
 
-    def __init__(self, litellm: Any, settings: Settings) -> None:
+    def __init__(self, litellm: Any, settings: Settings, prompt: str | None = None) -> None:
         self._litellm = litellm
         self._model = settings.llm_model or ""
         self._timeout = settings.llm_timeout
         self._slots = asyncio.Semaphore(settings.llm_in_flight)
-        self._prompt = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
+        self._prompt = prompt or resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
         self._base = {"api_base": settings.llm_api_base} if settings.llm_api_base else {}
         provider = _provider(litellm, self._model)
         if settings.llm_api_base and provider == "openai":
@@ -155,21 +156,27 @@ class Llm:
             self._base["api_key"] = settings.openai_api_key or "none"
         self._rung = 0
 
-    async def advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue, sure: Trust, least: float) -> Advice:
+    async def advise(
+        self, enriched: EnrichedAnomaly, catalogue: Catalogue, sure: Trust, least: float,
+        calls: list[ModelCall] | None = None,
+    ) -> Advice:  # fmt: skip
         """Ask, check, and once ask for a repair; all within the deadline. Raises `EngineFailed`.
 
-        Advice that is trusted less than ``least`` becomes an escalation that says what was advised.
+        Advice that is trusted less than ``least`` becomes an escalation that says what was advised. Each question is
+        added to ``calls`` before it is sent: so it is told also where this raises.
         """
+        tally = _Tally([] if calls is None else calls)
         try:
             async with asyncio.timeout(self._timeout) as deadline, self._slots:
-                advice = await self._advise(enriched, catalogue, sure, deadline.when() or 0.0)
+                advice = await self._advise(enriched, catalogue, sure, deadline.when() or 0.0, tally)
         except TimeoutError as exc:
             raise EngineFailed(f"the model gave no answer within {self._timeout:g} s") from exc
         return advice if advice.verdict == "escalate" or advice.confidence >= least else _doubted(advice)
 
-    async def _advise(self, enriched: EnrichedAnomaly, catalogue: Catalogue, sure: Trust, deadline: float) -> Advice:
+    async def _advise(
+        self, enriched: EnrichedAnomaly, catalogue: Catalogue, sure: Trust, deadline: float, tally: "_Tally"
+    ) -> Advice:  # fmt: skip
         schema = schema_of(enriched, catalogue)
-        tally = _Tally()
         for rung in range(self._rung, len(_RUNGS)):
             last = rung == len(_RUNGS) - 1
             try:
@@ -177,9 +184,11 @@ class Llm:
             except _FormRefused:  # never from the last rung, which wishes for no form
                 continue
             except Rejected as exc:
+                tally.calls[-1].outcome = f"refused: {exc.reason}"
                 if last or not isinstance(exc, Unreadable):
                     raise EngineFailed(_line(f"the model's answer was refused: {exc.reason}")) from exc
                 continue
+            tally.calls[-1].outcome = "accepted"
             self._rung = max(self._rung, rung)
             return self._advice(enriched, answer, action, match, sure, tally.usage)
         raise AssertionError  # the last rung returns or raises
@@ -198,6 +207,7 @@ class Llm:
         try:
             return _read(await self._ask(turns, form, deadline, tally), enriched, catalogue)
         except Rejected as first:
+            tally.calls[-1].outcome = f"refused: {first.reason}"
             # In the system turn: some chat templates refuse two user turns in a row.
             turns[0]["content"] += f"\n\n{repair(first.reason)}"
         return _read(await self._ask(turns, form, deadline, tally), enriched, catalogue)
@@ -225,36 +235,43 @@ class Llm:
         errors = (*self._litellm.LITELLM_EXCEPTION_TYPES, *_UNCHECKED)
         try:
             try:
-                response = await self._call(turns, form)
+                response = await self._call(turns, form, tally)
             except errors as exc:
+                tally.calls[-1].outcome = failure(exc)
                 pause = _pause(exc, deadline - asyncio.get_running_loop().time())
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
-                response = await self._call(turns, form)
-            tally.add(response)
-            return (response.choices[0].message.content if response.choices else None) or ""
+                response = await self._call(turns, form, tally)
+            return tally.add(response)
         except errors as exc:
+            tally.calls[-1].outcome = failure(exc)
             refused = type(exc).__name__ in {"BadRequestError", "UnsupportedParamsError"}  # not: context, policy
             if form and refused and getattr(exc, "status_code", None) in {400, 422}:
                 raise _FormRefused from exc
             raise EngineFailed(failure(exc)) from exc
 
-    async def _call(self, turns: list[dict[str, str]], form: dict[str, Any]) -> Any:
+    async def _call(self, turns: list[dict[str, str]], form: dict[str, Any], tally: "_Tally") -> Any:
         wish = {"response_format": form} if form else {}
+        call = ModelCall(messages=[dict(turn) for turn in turns], form=form.get("type"))
+        tally.calls.append(call)
+        started = perf_counter()
         # litellm's own timeout misses slow answers; it is set so that ours is always the first.
-        return await self._litellm.acompletion(
-            model=self._model, messages=turns, temperature=0, max_tokens=_MAX_ANSWER_TOKENS,
-            timeout=self._timeout + 1, max_retries=0, num_retries=0, **wish, **self._base,
-        )  # fmt: skip
+        try:
+            return await self._litellm.acompletion(
+                model=self._model, messages=turns, temperature=0, max_tokens=_MAX_ANSWER_TOKENS,
+                timeout=self._timeout + 1, max_retries=0, num_retries=0, **wish, **self._base,
+            )  # fmt: skip
+        finally:
+            call.ms = round((perf_counter() - started) * 1000, 2)
 
     async def close(self) -> None:
         """Close the model's connections."""
         await self._litellm.close_litellm_async_clients()
 
 
-def open_llm(settings: Settings) -> Llm | None:
-    """The configured model, or None. Imports litellm, which takes about three seconds.
+def open_llm(settings: Settings, prompt: str | None = None) -> Llm | None:
+    """The configured model, or None; with another system ``prompt`` than ours. Imports litellm: about three seconds.
 
     Raises `Misconfigured` for a model that no provider known to litellm serves.
     """
@@ -272,7 +289,7 @@ def open_llm(settings: Settings) -> Llm | None:
         gc.enable()
     litellm.suppress_debug_info = True
     litellm.drop_params = True
-    return Llm(litellm, settings)
+    return Llm(litellm, settings, prompt)
 
 
 def _provider(litellm: Any, model: str) -> str:
@@ -315,19 +332,21 @@ def failure(exc: BaseException) -> str:
 
 
 class _Tally:
-    """What all calls of one decision cost. The cost is None as soon as that of one call is not known."""
+    """All calls of one decision, and what they cost: None as soon as the cost of one call is not known."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: list[ModelCall]) -> None:
         self.usage = Usage(0, 0, 0.0)
+        self.calls = calls
 
-    def add(self, response: Any) -> None:
+    def add(self, response: Any) -> str:
         counts = getattr(response, "usage", None)
         cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost") or None  # 0 means unknown, too
-        self.usage = Usage(
-            self.usage.prompt_tokens + (getattr(counts, "prompt_tokens", 0) or 0),
-            self.usage.completion_tokens + (getattr(counts, "completion_tokens", 0) or 0),
-            None if cost is None or self.usage.cost_usd is None else self.usage.cost_usd + cost,
-        )
+        text = (response.choices[0].message.content if response.choices else None) or ""
+        asked, said = (getattr(counts, name, 0) or 0 for name in ("prompt_tokens", "completion_tokens"))
+        self.calls[-1].answer, self.calls[-1].usage = text, Usage(asked, said, cost)
+        total = None if cost is None or self.usage.cost_usd is None else self.usage.cost_usd + cost
+        self.usage = Usage(self.usage.prompt_tokens + asked, self.usage.completion_tokens + said, total)
+        return text
 
 
 def _read(text: str, enriched: EnrichedAnomaly, catalogue: Catalogue) -> tuple[Answer, Action, Evidence | None]:

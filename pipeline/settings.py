@@ -100,8 +100,11 @@ class Settings:
         minimum=0,
     )  # fmt: skip
     routes_file: Path = setting("ROUTES_FILE", Path("deploy/routes.yaml"), "who is told what, where and how fast")
-    shadow: bool = setting("SHADOW", default=False, doc="decide, record and publish, but tell nobody on Slack")
     topology_file: Path = setting("TOPOLOGY_FILE", Path("deploy/topology.yaml"), "which service depends on which")
+    provenance_days: float = setting(
+        "PROVENANCE_DAYS", 90.0, "how long a decision's prompt and raw answers are kept; 0: for ever", minimum=0
+    )
+    shadow: bool = setting("SHADOW", default=False, doc="on trial: decide, record and publish, but notify nobody")
     min_confidence: float = setting("MIN_CONFIDENCE", 0.5, "confidence below which a human is asked", minimum=0)
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
     calibration_file: str | None = setting("CALIBRATION_FILE", None, "of `pulseguard calibrate`; none: the shipped one")

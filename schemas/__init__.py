@@ -8,8 +8,11 @@ from schemas.dead_letter import DeadLetter, Reason
 from schemas.decision import Action, Decision, Engine, Evidence, Signals, Usage, Verdict
 from schemas.feedback import Feedback
 from schemas.incident import Incident, Outcome
+from schemas.provenance import Explanation, ModelCall, Provenance, Weighing
 
 __all__ = [
-    "SEVERITIES", "Action", "Anomaly", "DeadLetter", "Decision", "Engine", "EnrichedAnomaly", "Evidence",
-    "Feedback", "Incident", "Metric", "Outcome", "Reason", "Severity", "Signals", "Status", "Usage", "Verdict",
+    "SEVERITIES",
+    "Action", "Anomaly", "DeadLetter", "Decision", "Engine", "EnrichedAnomaly", "Evidence", "Explanation", "Feedback",
+    "Incident", "Metric", "ModelCall", "Outcome", "Provenance", "Reason", "Severity", "Signals", "Status", "Usage",
+    "Verdict", "Weighing",
 ]  # fmt: skip

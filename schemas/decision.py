@@ -63,6 +63,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     probability, 0..1, that the past incident that the advice rests on is the right one; on an escalation, that the
     nearest one is, which did not suffice. ``latency_ms`` runs from the anomaly's arrival in Kafka to the
     decision; ``timings`` are milliseconds per stage. ``situation_id`` is the same for episodes of one cause.
+    ``shadow``: made on trial, and nobody is notified of it.
     """
 
     id: str
@@ -92,3 +93,4 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float
     timings: dict[str, float]
     created_at: datetime
+    shadow: bool = False

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from schemas import Anomaly, DeadLetter, Decision, EnrichedAnomaly, Feedback, Incident
+from schemas import Anomaly, DeadLetter, Decision, EnrichedAnomaly, Explanation, Feedback, Incident
 
 FOLDER = Path(__file__).parent / "generated"
 VERSION = 1
@@ -22,6 +22,7 @@ CONTRACTS: dict[str, type[msgspec.Struct]] = {
     "incident": Incident,
     "feedback": Feedback,
     "dead_letter": DeadLetter,
+    "explanation": Explanation,
 }
 _CLOUD_EVENT = {
     "ce_id": "the event's id",

@@ -25,7 +25,7 @@ hypothesis.settings.load_profile("suite")
 
 TABLES = (
     "anomalies, episodes, revisions, situation_keys, decisions, incidents, feedback, notifications, messages, "
-    "silences, progress"
+    "silences, progress, provenance"
 )
 
 

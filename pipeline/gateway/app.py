@@ -13,6 +13,7 @@ import msgspec
 import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.params import Parameter
@@ -32,7 +33,7 @@ from pipeline.stages import ingest
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology, root_of
 from pipeline.words import Query
-from schemas import Action, Decision, Evidence, Feedback, Incident
+from schemas import Action, Decision, Evidence, Explanation, Feedback, Incident
 
 MAX_LIST = 1000
 MAX_BODY = 5 * 2**20
@@ -158,8 +159,9 @@ def build(
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
-            anomalies, decisions, decision, feedback, search, incidents, add_incident, episodes, situations, stats,
-            healthz, readyz, prometheus, home, static, *silences.routes(Outbox(record, Policy())),
+            anomalies, decisions, decision, _explaining(record), feedback, search, incidents, add_incident, episodes,
+            situations, stats, healthz, readyz, prometheus, home, static,
+            *silences.routes(Outbox(record, Policy())),
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",
@@ -191,6 +193,17 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
     finally:
         server.should_exit = True
         await serving
+
+
+def _explaining(record: Record) -> HTTPRouteHandler:
+    @get("/v1/decisions/{decision_id:str}/explain", summary="All that a decision came of, prompt and raw answers too")
+    async def explain(decision_id: str) -> Explanation:
+        found = await record.explanations(decision_id=decision_id)
+        if not found:
+            raise HTTPException(f"no decision {decision_id}", status_code=404)
+        return found[0]
+
+    return explain
 
 
 class _DocsPage(OpenAPIRenderPlugin):

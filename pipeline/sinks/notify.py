@@ -37,7 +37,7 @@ async def run_slack(settings: Settings, record: Record, sender: kafka.Sender, po
     """Tell of decisions as they come, until cancelled."""
     slack = open_slack(settings)
     default = slack.channel or ("webhook" if slack.limited else "log")
-    outbox = Outbox(record, policy, default, routed=slack.channel is not None, shadow=settings.shadow)
+    outbox = Outbox(record, policy, default, routed=slack.channel is not None)
     posters = _Posters(settings, outbox, sender, slack, policy.limits.pace if slack.limited else 0.0)
     try:
         for channel in await until_available(outbox.channels):

@@ -66,15 +66,12 @@ class Letter:
 class Outbox:
     """The tables ``notifications``, ``messages`` and ``silences``. Every call raises `Unavailable` in an outage."""
 
-    def __init__(
-        self, record: Record, policy: Policy, default: str = "log", *, routed: bool = False, shadow: bool = False
-    ) -> None:
+    def __init__(self, record: Record, policy: Policy, default: str = "log", *, routed: bool = False) -> None:
         """``default`` is the channel where a route names none; with not ``routed`` it is the only one."""
         self._record = record
         self._policy = policy
         self._default = default
         self._routed = routed
-        self._shadow = shadow
         self._owner = uuid4().hex
 
     async def take(self, batch: Sequence[News]) -> set[str]:
@@ -175,7 +172,7 @@ class Outbox:
             facts, going_on = known.get(decision.episode_id) or _said(decision)
             route = self._policy.route(facts)
             others = [(name, other) for name, other in sources if name != decision.episode_id]
-            why = self._why_not(facts, silences, others)
+            why = "shadow" if decision.shadow else self._why_not(facts, silences, others)
             if not why and route.hold_off and not going_on:
                 why = f"over within {route.hold_off:g} s"
             if why:
@@ -187,8 +184,6 @@ class Outbox:
         return found
 
     def _why_not(self, facts: Facts, silences: Sequence[Silence], sources: Sequence[tuple[str, Facts]]) -> str | None:
-        if self._shadow:
-            return "shadow"
         silence = silenced(facts, silences)
         if silence:
             return f"silenced by {silence}"

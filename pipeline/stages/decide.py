@@ -21,9 +21,10 @@ from pipeline.settings import Settings
 from pipeline.settle import Rejection
 from pipeline.stages import ingest
 from pipeline.stages.enrich import ms
+from pipeline.stages.provenance import provenance_of
 from pipeline.stages.publish import event_headers
 from pipeline.stages.record import Record
-from schemas import Decision, EnrichedAnomaly
+from schemas import Decision, EnrichedAnomaly, ModelCall
 
 _enriched = msgspec.json.Decoder(EnrichedAnomaly)
 
@@ -39,13 +40,16 @@ async def decide(
     body = await record.decision_body(decision_id)
     if body is None:
         started = perf_counter()
-        advice = await advised(enriched, catalogue, calibration, settings.min_confidence, llm)
+        calls: list[ModelCall] = []
+        advice = await advised(enriched, catalogue, calibration, settings.min_confidence, llm, calls)
         occurrences = await record.episode_occurrences(enriched.episode_id)
         now = datetime.now(UTC)
         decision = compose(
-            decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now
-        )
-        body = await record.save_decision(decision)
+            decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now,
+            shadow=settings.shadow,
+        )  # fmt: skip
+        came_of = provenance_of(decision_id, enriched.signals, calibration, settings.min_confidence, calls)
+        body = await record.save_decision(decision, came_of)
         metrics.decisions.labels(engine=advice.engine, verdict=advice.verdict).inc()
         metrics.decision_latency.observe(decision.latency_ms / 1000)
     headers = event_headers("decision", decision_id, message)
@@ -62,14 +66,18 @@ def read(message: Message) -> EnrichedAnomaly:
 
 
 async def advised(
-    enriched: EnrichedAnomaly, catalogue: Catalogue, calibration: Calibration, least: float, llm: Llm | None
+    enriched: EnrichedAnomaly, catalogue: Catalogue, calibration: Calibration, least: float, llm: Llm | None,
+    calls: list[ModelCall],
 ) -> Advice:  # fmt: skip
-    """The model's advice, or the rule's where there is no model or it failed: late is worse than plain."""
+    """The model's advice, or the rule's where there is no model or it failed: late is worse than plain.
+
+    Every question to the model is added to ``calls``, also where its advice is not taken.
+    """
     sure = trust(enriched.signals, calibration)
     failure = None
     if llm is not None:
         try:
-            return await llm.advise(enriched, catalogue, sure, least)
+            return await llm.advise(enriched, catalogue, sure, least, calls)
         except EngineFailed as exc:
             failure = exc.reason
     return replace(advise(enriched.anomaly, enriched.evidence, sure, catalogue, least), fallback_reason=failure)
@@ -77,7 +85,7 @@ async def advised(
 
 def compose(
     decision_id: str, enriched: EnrichedAnomaly, advice: Advice, catalogue: Catalogue, occurrences: int,
-    decide_ms: float, now: datetime,
+    decide_ms: float, now: datetime, *, shadow: bool,
 ) -> Decision:  # fmt: skip
     """Advice and anomaly to the decision that everybody sees."""
     anomaly = enriched.anomaly
@@ -110,4 +118,5 @@ def compose(
         latency_ms=round(latency, 2),
         timings=enriched.timings | {"decide": decide_ms},
         created_at=now,
+        shadow=shadow,
     )

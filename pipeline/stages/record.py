@@ -16,7 +16,8 @@ import msgspec
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
-from schemas import Decision, Feedback, Incident
+from pipeline.stages.provenance import EXPLANATIONS, FORGET, SAVE_DECISION, explanation_of
+from schemas import Decision, Explanation, Feedback, Incident, Provenance
 
 __all__ = ["Arrival", "Grouping", "Opening", "Record", "open_record"]
 
@@ -85,15 +86,16 @@ class Record:
         async with self.connection() as connection:
             return await connection.fetchval("SELECT occurrences FROM episodes WHERE id = $1", episode_id) or 0
 
-    async def save_decision(self, decision: Decision) -> bytes:
-        """Write a decision down; the first writer wins, and what the winner wrote is returned."""
+    async def save_decision(self, decision: Decision, provenance: Provenance | None = None) -> bytes:
+        """Write a decision down, and what it came of; the first writer wins, and what the winner wrote is returned."""
         body = encoded(decision)
         async with self.connection() as connection, connection.transaction():
             await connection.execute(
-                _SAVE_DECISION,
+                SAVE_DECISION,
                 decision.id, decision.episode_id, decision.anomaly_id, decision.revision, decision.service,
                 decision.error_type, decision.verdict, decision.engine, decision.confidence_score,
                 decision.latency_ms, decision.created_at, body.decode(), body,
+                provenance and encoded(provenance),
             )  # fmt: skip
             await connection.execute(_DECIDED, decision.episode_id, decision.revision, decision.occurrences)
         return await self.decision_body(decision.id) or body
@@ -106,6 +108,20 @@ class Record:
         async with self.connection() as connection:
             rows = await connection.fetch(_DECISIONS, limit, service, verdict, before)
         return [msgspec.json.decode(row["published"], type=Decision) for row in rows]
+
+    async def explanations(
+        self, *, decision_id: str | None = None, since: datetime | None = None, until: datetime | None = None,
+        limit: int = 1,
+    ) -> list[Explanation]:  # fmt: skip
+        """Decisions, newest first, each with all that is kept of how it came about."""
+        async with self.connection() as connection:
+            rows = await connection.fetch(EXPLANATIONS, decision_id, since, until, limit)
+        return [explanation_of(row) for row in rows]
+
+    async def forget_provenance(self, before: datetime) -> int:
+        """Delete that of the oldest decisions made ``before``, a thousand at most; returns how many."""
+        async with self.connection() as connection:
+            return len(await connection.fetch(FORGET, before))
 
     async def episodes(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
         """Episodes, the last seen first."""
@@ -198,13 +214,6 @@ def _translated() -> Iterator[None]:
 
 # What the last decision spoke of is what the next revision is measured by.
 _DECIDED = "UPDATE episodes SET decided = $3 WHERE id = $1 AND revision = $2 AND decided IS NULL"
-_SAVE_DECISION = """
-INSERT INTO decisions (
-    id, episode_id, anomaly_id, revision, service, error_type, verdict, engine, confidence_score, latency_ms,
-    created_at, body, published
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb, $13)
-ON CONFLICT (id) DO NOTHING
-"""
 _DECISIONS = """
 SELECT published FROM decisions
 WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)

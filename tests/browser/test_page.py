@@ -74,6 +74,19 @@ async def test_the_newest_is_on_top_whatever_comes_first(up: Stack, page: Page):
     assert shown[-1] == "an old one"
 
 
+async def test_a_decision_on_trial_says_so(up: Stack, page: Page):
+    """A shadow decision is told from one that somebody was notified of."""
+    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "on-trial"}')
+    await page.open(up.http)
+    await page.shows("cpu_saturated on on-trial")
+    assert "shadow" not in await page.value("document.body.innerText")
+    await page.value(
+        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
+        " show({...newest, id: 'dec_trial', shadow: true}))"
+    )
+    await page.shows("shadow: nobody was notified")
+
+
 async def test_a_page_that_lost_the_feed_misses_nothing(up: Stack, page: Page):
     """What was decided while the page had no connection is there once, after it has come back."""
     await page.open(up.http)

@@ -6,15 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from pipeline import kafka
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
+from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
+from pipeline.sinks.policy import Policy
 from pipeline.stages.record import Arrival, Grouping, Record, open_record
 from pipeline.stages.situations import Topology, root_of
 from schemas import Action, Anomaly, Decision, Feedback, Incident, Usage
@@ -254,15 +258,26 @@ async def test_feedback_is_written_once(record: Record) -> None:
     assert (await record.stats())["feedback"] == 1
 
 
-async def test_a_notification_is_claimed_once(record: Record) -> None:
-    """The first claim is new, the second finds it uncertain, and after its end how it ended; one of many wins."""
-    claims = await asyncio.gather(*(record.claim_notification("dec_1", "C1") for _ in range(6)))
-    assert sorted(claims) == ["new", *["uncertain"] * 5]
-    await record.finish_notification("dec_1", "C1", "sent", ts="1.2")
-    assert await record.claim_notification("dec_1", "C1") == "sent"
-    assert await record.claim_notification("dec_1", "C2") == "new"
-    await record.finish_notification("dec_1", "C2", "refused", detail="no such channel")
-    assert await record.claim_notification("dec_1", "C2") == "refused"
+async def test_a_message_is_claimed_once(record: Record) -> None:
+    """Of six posters one gets the call, the others wait for its end; what is told stays told, in that channel."""
+    boxes = [Outbox(record, Policy(), "C1") for _ in range(6)]
+    news = News(decision(), kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(decision()), [], 0))
+    assert await boxes[0].take([news]) == {"C1"}
+    claims = await asyncio.gather(*(box.claim("C1") for box in boxes))
+    (claim,) = [claim for claim in claims if isinstance(claim, Claim)]
+    assert all(0 < wait <= LEASE for wait in claims if isinstance(wait, float))
+    owner = boxes[claims.index(claim)]
+    assert await owner.renew(claim)
+    assert [letter.offset for letter in await owner.letters(claim)] == [7]
+    await owner.finish(claim, "refused", "no such channel")
+    assert await owner.take([news]) == {"C1"}
+    assert isinstance(await owner.claim("C1"), float)
+    await owner.take([replace(news, again=True)])
+    again = await owner.claim("C1", limited=False)
+    assert isinstance(again, Claim)
+    await owner.finish(again, "sent", place="C1/1.2")
+    await owner.take([replace(news, again=True)])
+    assert isinstance(await owner.claim("C1", limited=False), float)
     assert (await record.stats())["notifications"] == 1
 
 

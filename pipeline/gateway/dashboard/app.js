@@ -41,7 +41,7 @@ function card(decision) {
   }
   details.append(evidence);
   const engine = decision.fallback_reason ? `${decision.engine} (${decision.fallback_reason})` : decision.engine;
-  const facts = [decision.id, engine, decision.model, `${Math.round(decision.latency_ms)} ms`, `${decision.occurrences} seen`];
+  const facts = [decision.id, engine, decision.model, `${Math.round(decision.latency_ms)} ms`, `${decision.occurrences} seen`, decision.shadow && "shadow: nobody was notified"];
   item.append(top, advice, trust, details, element("div", "facts", facts.filter(Boolean).join(" · ")));
   return item;
 }

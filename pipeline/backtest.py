@@ -1,0 +1,202 @@
+"""`pulseguard backtest`: a team's own past in its order, each incident asked about with only the earlier ones known.
+
+Asked is with what monitoring would have said: error type, service and symptoms. Not shown are cause, mitigation and
+action; nor the title, where there are symptoms: it is often written by one who knows the cause.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.embedding import open_embedder
+from pipeline.errors import Rejected
+from pipeline.evaluate import Shelf
+from pipeline.explain import plain
+from pipeline.index import Index
+from pipeline.knowledge import read_incidents
+from pipeline.measure import fresh_index
+from pipeline.replay import Answered, answered, conditions, effort, figures
+from pipeline.settings import Settings
+from pipeline.words import query_of, words
+from schemas import Anomaly, EnrichedAnomaly, Incident
+
+SHOWN = 40
+"""Rows of the table; ``--json`` has all."""
+_SHARES = ("coverage", "same_action_share", "same_kind_share", "mean_confidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One incident and what would have been said. ``known``: what helped in it had helped in an earlier one."""
+
+    incident: Incident
+    answer: Answered
+    matched: Incident | None
+    known: bool
+
+    @property
+    def recommended(self) -> bool:
+        """Whether an action was advised at all."""
+        return self.answer.advice.verdict == "recommend"
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the advice is the action that was taken; None where nobody can say.
+
+        What failed then is wrong. Of something else than what failed it is not known whether it would have helped.
+        """
+        done = self.incident.action
+        if done is None or not self.recommended:
+            return None
+        same, failed = done.name == self.answer.advice.action.name, self.incident.outcome == "failed"
+        return None if failed and not same else same and not failed
+
+    @property
+    def same_kind(self) -> bool | None:
+        """Whether the advice rests on an incident of the same error type; None where one of them names none."""
+        if self.matched is None or not self.matched.error_type or not self.incident.error_type:
+            return None
+        return words(self.matched.error_type) == words(self.incident.error_type)
+
+
+async def report(settings: Settings, history: Path, model: str | None, out: Console, *, as_json: bool) -> None:
+    """Replay, and print what would have been said. Raises `Rejected` for a history that has no order."""
+    incidents = read_incidents(history)
+    dated = in_order(incidents)
+    if len(dated) < 2:  # noqa: PLR2004 - the first has nothing before it
+        raise Rejected(f"{history}: {len(dated)} of {len(incidents)} incidents say when they were (occurred_at)")
+    now, who = await conditions(settings, model, None)
+    try:
+        asked = await evidence(settings, dated)
+        answers = await answered(asked, now)
+    finally:
+        if now.llm is not None:
+            await now.llm.close()
+    tried = list(tries(dated, answers))
+    told = {"decided_by": who, "incidents": len(incidents), "without_a_time": len(incidents) - len(dated)} | summary(
+        tried
+    )
+    out.print(said(tried[-SHOWN:]))
+    if len(tried) > SHOWN:
+        out.print(f"These are the newest {SHOWN} of {len(tried)}: --json has all.")
+    out.print(figures({name: _shown(name, value) for name, value in told.items()}))
+    if as_json:
+        line = msgspec.json.encode(told | {"tries": [row_of(one) for one in tried]})
+        sys.stdout.write(line.decode() + "\n")
+
+
+def in_order(incidents: Sequence[Incident]) -> list[Incident]:
+    """Those that say when they were, oldest first."""
+    dated = [(incident.occurred_at, incident.id, incident) for incident in incidents if incident.occurred_at]
+    return [incident for _, _, incident in sorted(dated, key=lambda item: item[:2])]
+
+
+def anomaly_of(incident: Incident) -> Anomaly:
+    """What monitoring would have said of it."""
+    message = incident.symptoms or incident.title
+    return Anomaly(
+        error_type=incident.error_type or "alert", service=incident.service, message=message,
+        occurred_at=incident.occurred_at,
+    )  # fmt: skip
+
+
+async def evidence(settings: Settings, dated: Sequence[Incident]) -> list[EnrichedAnomaly]:
+    """Each one with the nearest of those that were strictly earlier, from an index that grows with them."""
+    embedder = await asyncio.to_thread(open_embedder, settings)
+    async with fresh_index(settings, embedder) as index:
+        return [await _asked(index, dated, incident) for incident in dated]
+
+
+def tries(dated: Sequence[Incident], answers: Sequence[Answered]) -> Iterator[Tried]:
+    """Each incident with what would have been said."""
+    by_id = {incident.id: incident for incident in dated}
+    for incident, answer in zip(dated, answers, strict=True):
+        helped = {before.action.name for before in _earlier(dated, incident) if before.action and _helped(before)}
+        known = incident.action is not None and _helped(incident) and incident.action.name in helped
+        yield Tried(incident, answer, by_id.get(answer.advice.matched_incident or ""), known)
+
+
+def summary(tried: Sequence[Tried]) -> dict[str, Any]:
+    """How often it would have advised, how often rightly, and at what cost. Shares are None of nothing."""
+    advised = [one for one in tried if one.recommended]
+    judged = [one for one in advised if one.right is not None]
+    kinds = [one.same_kind for one in advised if one.same_kind is not None]
+    known = [one for one in tried if one.known]
+    return {
+        "asked": len(tried),
+        "recommended": len(advised),
+        "escalated": len(tried) - len(advised),
+        "coverage": _share(len(advised), len(tried)),
+        "judged": len(judged),
+        "same_action": sum(one.right is True for one in judged),
+        "same_action_share": _share(sum(one.right is True for one in judged), len(judged)),
+        "mean_confidence_of_judged": _share(sum(one.answer.advice.confidence for one in judged), len(judged)),
+        "kind_judged": len(kinds),
+        "same_kind": sum(kinds),
+        "same_kind_share": _share(sum(kinds), len(kinds)),
+        "could_be_known": len(known),
+        "could_be_known_and_right": sum(one.right is True for one in known),
+        "could_be_known_but_escalated": sum(not one.recommended for one in known),
+        **effort([one.answer for one in tried]),
+    }
+
+
+def row_of(one: Tried) -> dict[str, Any]:
+    """One of them for `--json`."""
+    advice = one.answer.advice
+    return {
+        "incident": one.incident.id, "occurred_at": one.incident.occurred_at, "verdict": advice.verdict,
+        "action": advice.action, "confidence": advice.confidence, "matched_incident": advice.matched_incident,
+        "done": one.incident.action, "outcome": one.incident.outcome, "right": one.right, "same_kind": one.same_kind,
+        "could_be_known": one.known, "rationale": advice.rationale, "fallback_reason": advice.fallback_reason,
+    }  # fmt: skip
+
+
+def said(tried: Sequence[Tried]) -> Table:
+    """What would have been said, beside what was done; oldest first."""
+    table = Table("when (UTC)", "incident", "would have said", "resting on", "was done", "right")
+    for one in tried:
+        advice, done = one.answer.advice, one.incident.action
+        word = {True: "[green]yes[/]", False: "[red]no[/]", None: "-"}[one.right]
+        was = "-" if done is None else f"{done.name} ({one.incident.outcome})"
+        told = f"{advice.action.name} ({advice.confidence:.0%})" if one.recommended else "ask a human"
+        when = f"{one.incident.occurred_at:%Y-%m-%d %H:%M}"
+        table.add_row(
+            when, plain(one.incident.id), plain(told), plain(advice.matched_incident or "-"), plain(was), word
+        )
+    return table
+
+
+async def _asked(index: Index, dated: Sequence[Incident], incident: Incident) -> EnrichedAnomaly:
+    await index.sync(Shelf(_earlier(dated, incident)))
+    anomaly = anomaly_of(incident)
+    (found,) = await index.search([query_of(anomaly)])
+    assert incident.occurred_at is not None  # noqa: S101 - `in_order` saw to it
+    return EnrichedAnomaly(
+        anomaly=anomaly, anomaly_id=incident.id, fingerprint=incident.id, episode_id=incident.id, revision=1,
+        evidence=found.evidence, signals=found.signals, received_at=incident.occurred_at, timings={},
+    )  # fmt: skip
+
+
+def _earlier(dated: Sequence[Incident], incident: Incident) -> list[Incident]:
+    when = incident.occurred_at
+    return [before for before in dated if before.occurred_at and when and before.occurred_at < when]
+
+
+def _helped(incident: Incident) -> bool:
+    return incident.outcome in {"resolved", "mitigated"}
+
+
+def _share(part: float, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _shown(name: str, value: Any) -> Any:
+    return f"{value:.0%}" if value is not None and name.startswith(_SHARES) else value

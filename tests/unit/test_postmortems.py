@@ -1,0 +1,240 @@
+"""Post-mortems as teams export them become incidents, and what no rule finds is told and not made up."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import Rejected
+from pipeline.knowledge import Loaded, read_files
+from pipeline.postmortems.confluence import as_markdown as of_html
+from pipeline.postmortems.outline import outline
+from pipeline.postmortems.plain import as_markdown as of_text
+from pipeline.postmortems.rules import filled, minutes, when
+from schemas import Action, Incident
+
+CONFLUENCE = """<!DOCTYPE html><html><head><title>SRE : Payments database ran out of connections</title>
+<style>h1 { color: red }</style></head><body class="theme-default"><div id="page"><div id="main"><div id="main-header">
+<ol id="breadcrumbs"><li><a href="index.html">SRE</a></li></ol>
+<h1 id="title-heading"><span id="title-text"> SRE : Payments database ran out of connections </span></h1></div>
+<div id="content" class="view"><div class="page-metadata">Created by <span class='author'>Ada</span></div>
+<div id="main-content" class="wiki-content group"><div class="table-wrap"><table class="confluenceTable"><tbody>
+<tr><th><p>Incident date</p></th><td><div><p><time datetime="2024-05-03">03 May 2024</time> </p></div></td></tr>
+<tr><th>Severity</th><td><span class="status-macro">SEV1</span></td></tr>
+<tr><th>Impact</th><td>High</td></tr>
+<tr><th>Affected services</th><td>payments-db</td></tr><tr><th>Action</th><td>throttle_connections</td></tr>
+<tr><th>Status</th><td>RESOLVED</td></tr></tbody></table></div>
+<h2 id="x">&#128270; Executive summary</h2>
+<p>Checkout failed for&nbsp;41 minutes &amp; nobody could pay.<br/>It took &lt;30s&gt;.
+</p><h2>Root cause</h2>
+<p>A client <strong>retried</strong> without backoff</p><h3>Resolution of names</h3><ul><li>slow</li>
+<li><p>no alert</p></li></ul><h2>Resolution</h2><p>Throttled:</p><div class="code"><pre># no heading
+ALTER ROLE app CONNECTION LIMIT 30;</pre></div>
+<h2>Lessons learned: fixes of the root cause</h2><p>Limit everything.</p></div>
+<div class="pageSection"><h2 id="attachments">Attachments:</h2></div></div></div>
+<div id="footer"><p>Confluence</p></div></div>
+</body></html>"""
+NOTION = """# Checkout latency after release
+
+Created: May 6, 2024 9:12 AM
+Date: May 3, 2024 10:00 AM → May 3, 2024 11:30 AM
+Service: checkout (https://www.notion.so/checkout-0123456789abcdef)
+Status: Done
+Alert: HighLatencyP99
+Category: deploys
+
+# What happened
+
+p99 latency rose to 4 s right after release 812.
+
+# Investigation
+
+Traces showed one query for each item.
+
+# Root Cause
+
+- the new release loaded each item alone
+
+# Mitigation
+
+TBD
+
+# How it was resolved
+
+Rolled back.
+
+# Action items
+
+- [ ] Fix: load all at once
+"""
+TEXT = """Disk of the search nodes full
+=============================
+Date: 2024-06-01 07:30 UTC
+Services: search, indexer
+Time to recovery: 1h 20m
+Action: clean_disk
+
+SYMPTOMS
+Writes to the index were refused,
+disk at 100 %.
+
+Root cause: debug logs were left on
+after an earlier incident.
+
+What we did to fix it:
+# Old logs were deleted.
+
+Follow-ups:
+Rotate logs.
+"""
+JSON = """[{"id": 4711, "name": "Consumers behind", "affectedService": "orders", "startedAt": "2024-07-01T10:00:00Z",
+"status": "mitigated", "impact": "high", "summary": "Consumer lag grew for an hour.",
+"resolution": "It was skipped by hand.",
+"rootCause": "A poison message was retried.", "tags": ["kafka"]},
+{"id": "x-2", "title": "T", "started_at": "03/05/2024"}]"""
+
+
+def loaded(folder: Path, name: str, text: str) -> Loaded:
+    (folder / name).write_text(text)
+    (found,) = read_files(folder / name)
+    return found
+
+
+def test_a_page_of_confluence(tmp_path: Path):
+    """Its own content and no navigation; properties from its table, prose from its sections, code as it stands."""
+    found = loaded(tmp_path, "Payments_98765.html", CONFLUENCE)
+    assert found.incidents == [
+        Incident(
+            id="Payments_98765", title="Payments database ran out of connections", service="payments-db",
+            symptoms="Checkout failed for 41 minutes & nobody could pay.\nIt took <30s>.",
+            root_cause="A client retried without backoff\n### Resolution of names\n- slow\n- no alert",
+            mitigation="Throttled:\n\n```\n# no heading\nALTER ROLE app CONNECTION LIMIT 30;\n```",
+            action=Action("throttle_connections", "payments-db"), outcome="resolved",
+            occurred_at=datetime(2024, 5, 3, tzinfo=UTC), labels={"severity": "SEV1"},
+        )
+    ]  # fmt: skip
+    assert found.unfilled() == ["error_type", "fault_class", "diagnosis", "recovery_minutes"]
+    assert found.notes == ["the time '2024-05-03' names no zone: read as UTC"]
+
+
+def test_a_page_of_notion(tmp_path: Path):
+    """Its properties stand under the title, its headings are of the first level, its file's name ends in an id."""
+    name = "Checkout latency 1f0c2d3e4a5b6c7d8e9f0a1b2c3d4e5f"
+    found = loaded(tmp_path, f"{name}.md", NOTION)
+    assert found.incidents == [
+        Incident(
+            id=name, title="Checkout latency after release", service="checkout", error_type="HighLatencyP99",
+            fault_class="deploys", symptoms="p99 latency rose to 4 s right after release 812.",
+            diagnosis="Traces showed one query for each item.", root_cause="- the new release loaded each item alone",
+            mitigation="Rolled back.", occurred_at=datetime(2024, 5, 3, 10, tzinfo=UTC),
+        )
+    ]  # fmt: skip
+    assert found.unfilled() == ["action", "outcome", "recovery_minutes"]  # a page that is done is no outcome
+    (tmp_path / f"{name}.md").write_text(NOTION.split("\n", 1)[1].replace("# ", "## "))
+    (untitled,) = read_files(tmp_path)
+    assert untitled.incidents[0].title == "Checkout latency"
+
+
+def test_plain_text(tmp_path: Path):
+    """Headings as people type them; several services are none, and so there is nothing to aim the action at."""
+    found = loaded(tmp_path, "disk.txt", TEXT)
+    assert found.incidents == [
+        Incident(
+            id="disk", title="Disk of the search nodes full",
+            symptoms="Writes to the index were refused,\ndisk at 100 %.",
+            root_cause="debug logs were left on\nafter an earlier incident.", mitigation="# Old logs were deleted.",
+            recovery_minutes=80.0, occurred_at=datetime(2024, 6, 1, 7, 30, tzinfo=UTC),
+        )
+    ]  # fmt: skip
+    assert found.notes == ["several services: search, indexer", "the action clean_disk has no service to aim at"]
+
+
+def test_json_of_another_tool(tmp_path: Path):
+    """Other names than ours fill what is empty; how many lack what is told, and which time was not understood."""
+    found = loaded(tmp_path, "tool.json", JSON)
+    assert found.incidents == [
+        Incident(
+            id="4711", title="Consumers behind", service="orders", symptoms="Consumer lag grew for an hour.",
+            root_cause="A poison message was retried.", mitigation="It was skipped by hand.", outcome="mitigated",
+            occurred_at=datetime(2024, 7, 1, 10, tzinfo=UTC),
+        ),
+        Incident(id="x-2", title="T"),
+    ]  # fmt: skip
+    assert found.notes == ["x-2: the time '03/05/2024' was not understood"]
+    assert "symptoms (1 of 2)" in found.unfilled()
+    assert "action" in found.unfilled()
+
+
+def test_our_own_json_is_taken_word_for_word(tmp_path: Path):
+    """What bears our names is not read in another way, and stays strict."""
+    row = '{"id": "a", "title": "t", "symptoms": "s", "summary": "it was rather different", "outcome": "resolved"}'
+    assert loaded(tmp_path, "a.json", row).incidents == [Incident(id="a", title="t", symptoms="s", outcome="resolved")]
+    with pytest.raises(Rejected, match=r"b\.json"):
+        loaded(tmp_path, "b.json", '{"id": "b", "title": "t", "outcome": "great"}')
+
+
+NO_POST_MORTEM = {
+    "index.html": "<html><head><title>SRE</title><body><h2>Available Pages:</h2><a href='x'>x</a></html>",
+    "shopping.txt": "buy milk",
+    "Team page.md": "# Team\n\n## Members\nAda",
+    "empty.txt": "",
+}
+
+
+def test_what_is_no_post_mortem_is_not_loaded_and_told(tmp_path: Path):
+    """In a folder it is passed over with a note; named by itself it is refused."""
+    for name, text in NO_POST_MORTEM.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(Rejected, match="not taken for a post-mortem"):
+            read_files(tmp_path / name)
+    (tmp_path / "disk.txt").write_text(TEXT)
+    found = read_files(tmp_path)
+    assert {one.file.name for one in found if not one.incidents} == set(NO_POST_MORTEM)
+    assert all(one.notes for one in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2024-05-03T10:00:00Z", datetime(2024, 5, 3, 10, tzinfo=UTC)),
+        ("2024-05-03 10:00+02:00", datetime(2024, 5, 3, 10, tzinfo=timezone(timedelta(hours=2)))),
+        ("May 3, 2024 10:00 AM (GMT+2)", datetime(2024, 5, 3, 10, tzinfo=timezone(timedelta(hours=2)))),
+        ("3 May 2024 22:15 UTC", datetime(2024, 5, 3, 22, 15, tzinfo=UTC)),
+        ("2024/05/03", datetime(2024, 5, 3, tzinfo=UTC)),
+        ("2024-05-03 10:00 - 2024-05-03 12:00", datetime(2024, 5, 3, 10, tzinfo=UTC)),
+        ("03/05/2024", None),
+        ("last Friday", None),
+        ("2024-05-03 10:00 PST", None),
+        ("2024-05-03 10:00 GMT+99", None),
+    ],
+)
+def test_a_time_is_read_or_not_and_never_guessed(text: str, moment: datetime | None):
+    """What is no time, or two, or in a zone that we do not know, is None with a note."""
+    found, note = when(text)
+    assert found == moment
+    assert moment is not None or (note is not None and "was not understood" in note)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("45", 45.0),
+        ("45 min", 45.0),
+        ("1h 20m", 80.0),
+        ("2 hours", 120.0),
+        ("1.5 h", 90.0),
+        ("a while", None),
+        ("", None),
+    ],
+)
+def test_a_duration_is_read_or_not(text: str, expected: float | None):
+    assert minutes(text) == expected
+
+
+@given(st.text(alphabet=st.sampled_from("<>/#|:-*`=abRoot cause\n\t &;pretdhiv1234")))
+def test_no_text_breaks_the_readers(text: str):
+    """Whatever is between the brackets, there is an outline, and no more is filled than the fields there are."""
+    for markdown in (text, of_html(text), of_text(text)):
+        assert set(filled(outline(markdown)).fields) <= set(Incident.__struct_fields__)
