@@ -151,9 +151,7 @@ def eval_command(
 @cli.command()
 def calibrate(
     write: Annotated[Path, typer.Option(help="Where to write the new calibration.")],
-    dataset: Annotated[
-        list[Path] | None, typer.Option(help="Fit on these datasets, each with the same weight, not on feedback.")
-    ] = None,
+    dataset: Annotated[list[Path] | None, typer.Option(help="Fit on these datasets, not on feedback.")] = None,
 ) -> None:
     """Fit the confidence anew, and say whether it is better on what it was not fitted on."""
     from pipeline import judge

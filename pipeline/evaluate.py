@@ -147,25 +147,35 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
     }
 
 
-def bins(sure: Sequence[float], right: Sequence[bool], count: int = 10) -> Iterator[tuple[float, float, int]]:
-    """Mean confidence, share right and size of each bin of equal width that holds anything."""
+def bins(
+    sure: Sequence[float], right: Sequence[bool], weights: Sequence[float] | None = None, count: int = 10
+) -> Iterator[tuple[float, float, float]]:  # fmt: skip
+    """Mean confidence, share right and size (sum of weights) of each bin of equal width that holds anything."""
+    mass = weights or [1.0] * len(sure)
     for number in range(count):
         low, high = number / count, (number + 1) / count
         held = [i for i, p in enumerate(sure) if low <= p < high or (p == high == 1)]
         if held:
-            yield sum(sure[i] for i in held) / len(held), sum(right[i] for i in held) / len(held), len(held)
+            size = sum(mass[i] for i in held)
+            yield sum(mass[i] * sure[i] for i in held) / size, sum(mass[i] * right[i] for i in held) / size, size
 
 
-def calibration_error(sure: Sequence[float], right: Sequence[bool]) -> float | None:
+def calibration_error(
+    sure: Sequence[float], right: Sequence[bool], weights: Sequence[float] | None = None
+) -> float | None:  # fmt: skip
     """Expected calibration error over ten bins of equal width: Guo et al., ICML 2017, equation 3."""
     if not sure:
         return None
-    return sum(size * abs(said - was) for said, was, size in bins(sure, right)) / len(sure)
+    counted = list(bins(sure, right, weights))
+    return sum(size * abs(said - was) for said, was, size in counted) / sum(size for _, _, size in counted)
 
 
-def brier(sure: Sequence[float], right: Sequence[bool]) -> float | None:
+def brier(sure: Sequence[float], right: Sequence[bool], weights: Sequence[float] | None = None) -> float | None:
     """The mean squared distance of what was said from what was: Brier, 1950."""
-    return _mean([(said - was) ** 2 for said, was in zip(sure, right, strict=True)])
+    if not sure:
+        return None
+    mass = weights or [1.0] * len(sure)
+    return sum(m * (said - was) ** 2 for m, said, was in zip(mass, sure, right, strict=True)) / sum(mass)
 
 
 def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:

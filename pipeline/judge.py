@@ -1,7 +1,7 @@
 """The commands `eval` and `calibrate`: open the parts, measure or fit, and print tables."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -48,16 +48,28 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
         said, samples = ", ".join(map(str, datasets)), await measure.samples(settings, datasets)
     else:
         said, samples = "feedback", await _feedback()
-    calibration = fitting.fit(samples, said)
-    compared = fitting.compare(samples, load_calibration(settings.calibration_file))
+    now = load_calibration(settings.calibration_file)
+    calibration, compared = fitting.fit(samples, said, now), fitting.compare(samples, now)
     table = Table("on held-out folds", "in force", "new", title=f"{len(samples)} samples of {said}")
     for name in ("brier", "ece", "auroc"):
         pair = (getattr(compared, f"{name}_now"), getattr(compared, f"{name}_new"))
         table.add_row(name, *map(report.shown, pair))
     out.print(table)
+    if held := fitting.figures_held_out(samples, now):
+        out.print(_by_dataset(held))
     write.write_bytes(msgspec.json.format(msgspec.json.encode(calibration), indent=2) + b"\n")
-    verdict = "better" if compared.better else "not better: keep what is in force"
-    out.print(f"written to {write}; the new one is {verdict}. CALIBRATION_FILE={write} puts it in force.")
+    verdict = "better" if compared.better else "not clearly better: keep what is in force"
+    low, high = compared.gain
+    out.print(f"The new one takes {low:+.4f} … {high:+.4f} off the Brier score (95 % interval): it is {verdict}.")
+    out.print(f"Written to {write}. CALIBRATION_FILE={write} puts it in force.")
+
+
+def _by_dataset(held: Mapping[str, Mapping[str, float | None]]) -> Table:
+    columns = list(next(iter(held.values())))
+    table = Table("dataset", *columns, title="the new one, fitted without the incidents that it is asked for")
+    for name, figures in held.items():
+        table.add_row(name, *(report.shown(figures[column]) for column in columns))
+    return table
 
 
 async def _feedback() -> list[fitting.Sample]:

@@ -27,16 +27,22 @@ async def outcomes(settings: Settings, incidents: Sequence[Incident], cases: Seq
 
 
 async def samples(settings: Settings, datasets: Sequence[Path]) -> list[calibrate.Sample]:
-    """What datasets teach of confidence, each as much as another."""
+    """What datasets teach of confidence, one query as much as another, asked of each alone and of all together."""
     embedder = await asyncio.to_thread(open_embedder, settings)
     catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
+    read = {str(folder): evaluate.read_dataset(folder) for folder in datasets}
+    everything = [incident for incidents, _ in read.values() for incident in incidents]
     found: list[calibrate.Sample] = []
-    for folder in datasets:
-        incidents, cases = evaluate.read_dataset(folder)
-        held = await calibrate.samples_of(
-            lambda: fresh_index(settings, embedder), incidents, cases, catalogue, calibration
+    for name, (incidents, cases) in read.items():
+        found += await calibrate.samples_of(
+            lambda: fresh_index(settings, embedder),
+            incidents,
+            cases,
+            catalogue,
+            calibration,
+            of=name,
+            others=everything,
         )
-        found += [replace(sample, weight=1 / len(held)) for sample in held]
     mean = sum(sample.weight for sample in found) / len(found)
     return [replace(sample, weight=sample.weight / mean) for sample in found]
 

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.calibrate import LEAST, Sample, compare, fit, samples_of_feedback
+from pipeline.calibrate import LEAST, Sample, compare, figures_held_out, fit, samples_of_feedback
 from pipeline.confidence import FEATURES, Calibration, Logistic, Trust, load_calibration, trust
 from pipeline.errors import Misconfigured, Rejected
 from pipeline.evaluate import (
@@ -81,6 +82,9 @@ def test_a_broken_calibration_is_refused_at_start(tmp_path: Path, text: str, rea
         load_calibration(str(tmp_path / "none.json"))
 
 
+HALF = Calibration("always half", Logistic(0.0, {}), Logistic(0.0, {}))
+
+
 def drawn(count: int, seed: int = 1) -> list[Sample]:
     """Samples whose first incident is right with the probability that their similarity says."""
     chance = random.Random(seed)
@@ -94,25 +98,64 @@ def drawn(count: int, seed: int = 1) -> list[Sample]:
 
 def test_a_fit_finds_the_probability_that_the_samples_were_drawn_with():
     """Fitted on 2,000 draws, the confidence says 0.1, 0.5 and 0.9 where these were the odds, within 0.08."""
-    calibration = fit(drawn(2000), "a draw")
+    calibration = fit(drawn(2000), "a draw", HALF)
     for odds in (0.1, 0.5, 0.9):
         assert trust(Signals(similarity=odds), calibration).right == pytest.approx(odds, abs=0.08)
 
 
 def test_a_comparison_says_which_confidence_is_better_on_what_it_has_not_seen():
     """Against one that always says half, the fit is better; against itself on new draws, hardly."""
-    half = Calibration("always half", Logistic(0.0, {}), Logistic(0.0, {}))
-    compared = compare(drawn(1000), half)
+    compared = compare(drawn(1000), HALF)
     assert compared.better
     assert compared.ece_new < 0.06
     assert compared.brier_now == pytest.approx(0.25)
+    assert not compare(drawn(1000), fit(drawn(1000, seed=2), "other draws", HALF)).better
+
+
+def test_no_signal_speaks_against_the_first_incident():
+    """Where coverage falls with being right, by chance, it is left out and not turned into a reason to doubt."""
+    samples = [msgspec.structs.replace(sample.signals, coverage=0.2 if sample.right else 0.6) for sample in drawn(1000)]
+    turned = [replace(old, signals=signals) for old, signals in zip(drawn(1000), samples, strict=True)]
+    model = fit(turned, "x", HALF).right
+    assert model.weights["similarity"] > 0
+    assert "coverage" not in model.weights
+
+
+def test_confidence_stays_within_what_was_counted():
+    """A signal beyond all samples says no more than the surest tenth of them bears out, by Laplace's rule."""
+    sure = [Sample(f"g{n}", Signals(similarity=n / 100), n >= 30, n >= 40) for n in range(100)]
+    model = fit(sure, "x", HALF).right
+    assert (model.least, model.most) == (pytest.approx(1 / 12, abs=1e-4), pytest.approx(11 / 12, abs=1e-4))
+    assert trust(Signals(similarity=9.0), Calibration("x", model, model)).right == model.most
+
+
+def test_the_shipped_calibration_is_bounded_and_weighs_no_signal_against():
+    shipped = load_calibration(None)
+    for model in (shipped.relevant, shipped.right):
+        assert 0 < model.least < model.most < 1
+        assert all(weight >= 0 for weight in model.weights.values())
+
+
+def test_what_a_team_says_of_decisions_leaves_relevance_as_it_is():
+    """A rejection says that the first incident was not the right one, and nothing of whether any other is."""
+    samples = [replace(sample, relevant=None) for sample in drawn(200)]
+    assert fit(samples, "feedback", HALF).relevant == HALF.relevant
+    assert fit(samples, "feedback", HALF).right != HALF.right
+
+
+def test_a_dataset_is_reported_by_fits_that_have_not_seen_it():
+    """Only what was asked as the dataset asks is reported, by dataset."""
+    samples = [replace(sample, of="a" if n % 3 else "b" if n % 2 else "") for n, sample in enumerate(drawn(600))]
+    found = figures_held_out(samples, HALF)
+    assert {name: figures["cases"] for name, figures in found.items()} == {"a": 400, "b": 100}
+    assert all(0.6 < (figures["auroc_right"] or 0) < 1 for figures in found.values())
 
 
 def test_too_little_is_not_fitted_on():
     with pytest.raises(Rejected, match="too few"):
-        fit(drawn(LEAST - 1), "x")
+        fit(drawn(LEAST - 1), "x", HALF)
     with pytest.raises(Rejected, match="nothing to tell apart"):
-        fit([Sample(str(n), Signals(similarity=n / 100), relevant=True, right=True) for n in range(100)], "x")
+        fit([Sample(str(n), Signals(similarity=n / 100), relevant=True, right=True) for n in range(100)], "x", HALF)
 
 
 def test_feedback_becomes_samples():
