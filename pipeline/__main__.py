@@ -137,15 +137,16 @@ def incidents_reindex() -> None:
 def eval_command(
     dataset: Annotated[Path, typer.Option(help="A folder of incidents.jsonl and queries.jsonl.")],
     against: Annotated[
-        str | None, typer.Option(help="Another calibration file, to compare with, side by side.")
+        Path | None, typer.Option(help="Compare with this, side by side: what --save wrote, or a calibration.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with two charts here.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write what came of each query here, for --against.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Measure retrieval and confidence on a dataset: no broker, no PostgreSQL, an index of its own."""
     from pipeline import judge
 
-    run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, out, as_json=as_json))
+    run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, save, out, as_json=as_json))
 
 
 @cli.command()

@@ -25,7 +25,7 @@ LEAST = 60
 RIGHT = ("similarity", "margin", "coverage", "exact")
 RELEVANT = ("similarity", "coverage", "exact")
 """The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md."""
-KNOWN = 0.55
+KNOWN = 0.5
 """The share of a dataset's weight on cases with an answer. Those at hand have 0.54 to 0.77; doubt is cheaper."""
 _NAMED = 0.2
 """The weight of a case that is asked by the alert's name: nearly trivial, but all there is of equal error types."""
@@ -119,14 +119,16 @@ def samples_of_feedback(judged: Sequence[tuple[Decision, str, bool | None]]) -> 
     """Samples of decisions, each with a verdict and whether the advice worked; the newest verdict on one counts.
 
     Accepted: the incident it rests on was the right one. Rejected or corrected: it was not; whether any other was
-    relevant, nobody said. A verdict on an escalation says nothing of the nearest incident, and one that was accepted
-    and did not work is no reason to trust it.
+    relevant, nobody said. A verdict on an escalation, or on advice that rests on a farther one, says nothing of the
+    nearest incident; and advice that was accepted and did not work is no reason to trust it.
     """
     newest = {decision.id: (decision, verdict, worked) for decision, verdict, worked in judged}
     return [
         Sample(decision.fingerprint, decision.signals, None, verdict == "accept" and worked is not False)
         for decision, verdict, worked in newest.values()
         if decision.verdict == "recommend"
+        and decision.evidence
+        and decision.matched_incident == decision.evidence[0].incident_id
     ]
 
 

@@ -12,15 +12,15 @@ from pipeline import calibrate as fitting
 from pipeline import evaluate, measure, report
 from pipeline.confidence import load_calibration
 from pipeline.console import opened_record
-from pipeline.evaluate import Outcome
+from pipeline.evaluate import Difference
 from pipeline.settings import Settings
 
-COMPARED = ("ece", "brier", "auroc_right", "auroc_match", "escalation_precision", "escalation_recall")
-_ROUNDS = 300
+COMPARED = tuple(name for name in report.MEANING if name not in {"cases", "with_relevant"})
 
 
 async def evaluate_dataset(
-    settings: Settings, dataset: Path, against: str | None, html: Path | None, out: Console, *, as_json: bool
+    settings: Settings, dataset: Path, against: Path | None, html: Path | None, save: Path | None, out: Console, *,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure, print, and write what was asked for. Raises `Rejected` for a dataset that cannot be read."""
     incidents, cases = evaluate.read_dataset(dataset)
@@ -34,12 +34,18 @@ async def evaluate_dataset(
     for name, meaning in report.MEANING.items():
         table.add_row(name, *(report.shown(column[name]) for column in (figures, *by_variant.values())), meaning)
     out.print(table)
+    compared = {}
     if against is not None:
-        out.print(_comparison(chosen, measure.judged(chosen, against, settings.min_confidence)))
+        compared = evaluate.differences(*measure.other(chosen, against, settings), COMPARED)
+        out.print(_comparison(compared))
     if html is not None:
-        html.write_text(report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen), encoding="utf-8")
+        page = report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen, compared)
+        html.write_text(page, encoding="utf-8")
+    if save is not None:
+        save.write_bytes(msgspec.json.encode(chosen))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(figures | {"by_variant": by_variant}).decode() + "\n")
+        parts = {"by_variant": by_variant} | ({"against": compared} if compared else {})
+        sys.stdout.write(msgspec.json.encode(figures | parts).decode() + "\n")
 
 
 async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, out: Console) -> None:
@@ -77,10 +83,8 @@ async def _feedback() -> list[fitting.Sample]:
         return fitting.samples_of_feedback(await record.judged_decisions())
 
 
-def _comparison(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Table:
-    table = Table("figure", "in force", "the other", "95 % interval of the difference")
-    before, after = evaluate.figures(ours), evaluate.figures(theirs)
-    for name in COMPARED:
-        low, high = evaluate.interval(ours, theirs, name, rounds=_ROUNDS)
-        table.add_row(name, report.shown(before[name]), report.shown(after[name]), f"{low:+.3f} … {high:+.3f}")
+def _comparison(compared: Mapping[str, Difference]) -> Table:
+    table = Table("figure", "this one", "the other", "95 % interval of the other's gain")
+    for name, one in compared.items():
+        table.add_row(name, report.shown(one.before), report.shown(one.after), report.span(one))
     return table

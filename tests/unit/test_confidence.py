@@ -20,13 +20,15 @@ from pipeline.evaluate import (
     auroc,
     bins,
     calibration_error,
+    differences,
     figures,
     headline,
-    interval,
     read_dataset,
     risk_coverage,
 )  # fmt: skip
+from pipeline.measure import other
 from pipeline.report import MEANING, page
+from pipeline.settings import Settings
 from schemas import Anomaly, Signals
 from tests.unit.test_blocks import decision
 
@@ -159,13 +161,16 @@ def test_too_little_is_not_fitted_on():
 
 
 def test_feedback_becomes_samples():
-    """The newest verdict counts; accepted but not working is no success; escalations tell nothing."""
-    first, second, asked = (
-        msgspec.structs.replace(decision("x"), id=f"dec_{number}", verdict=verdict)
-        for number, verdict in enumerate(("recommend", "recommend", "escalate"))
+    """The newest verdict counts; accepted but not working is no success; escalations and farther ones tell nothing."""
+    first, second, asked, farther = (
+        msgspec.structs.replace(decision("x"), id=f"dec_{number}", verdict=verdict, matched_incident=matched)
+        for number, (verdict, matched) in enumerate(
+            [("recommend", "x"), ("recommend", "x"), ("escalate", None), ("recommend", "y")]
+        )
     )
     judged = [(first, "reject", None), (first, "accept", None), (second, "accept", False), (asked, "accept", True)]
-    assert [sample.right for sample in samples_of_feedback(judged)] == [True, False]
+    found = samples_of_feedback([*judged, (farther, "accept", True)])
+    assert [(sample.right, sample.relevant) for sample in found] == [(True, None), (False, None)]
 
 
 def outcome(right: bool, sure: float, *, relevant: bool = True, variant: str = "", rank: int = 3) -> Outcome:
@@ -214,10 +219,30 @@ def test_the_most_confident_are_answered_first():
 
 def test_the_interval_of_no_difference_holds_zero_and_that_of_a_large_one_does_not():
     bad, good = ([outcome(n % 2 == 0, p) for n in range(60)] for p in (0.95, 0.5))
-    low, high = interval(bad, bad, "brier", rounds=100)
-    assert low == high == 0
-    low, high = interval(bad, good, "brier", rounds=100)
-    assert high < 0
+    same = differences(bad, bad, ["brier"], rounds=100)["brier"]
+    assert same.low == same.high == 0
+    found = differences(bad, good, ["brier", "action_accuracy"], rounds=100)
+    assert (found["brier"].high or 0) < 0
+    assert found["brier"].after == pytest.approx(0.25)
+    assert found["action_accuracy"].low is None
+
+
+def test_a_run_that_was_saved_is_compared_case_by_case(tmp_path: Path):
+    """Cases that both hold are paired; a calibration judges the same signals; anything else is refused."""
+    run, calibration = tmp_path / "run.json", tmp_path / "calibration.json"
+    first, second = (replace(outcome(True, p), case=replace(outcome(True, p).case, id=str(p))) for p in (0.2, 0.9))
+    run.write_bytes(msgspec.json.encode([replace(first, rank=2)]))
+    ours, theirs = other([first, second], run, Settings())
+    assert [one.case.id for one in ours] == [one.case.id for one in theirs] == ["0.2"]
+    assert (ours[0].rank, theirs[0].rank) == (1, 2)
+    calibration.write_bytes(msgspec.json.encode(HALF))
+    (judged,) = other([replace(second, signals=Signals(similarity=1))], calibration, Settings(min_confidence=0.6))[1]
+    assert (judged.trust, judged.asks, judged.action) == (Trust(0.5, 0.5), True, "escalate_to_human")
+    with pytest.raises(Rejected, match="no case"):
+        other([second], run, Settings())
+    run.write_text("[1]")
+    with pytest.raises(Rejected, match=r"run\.json"):
+        other([second], run, Settings())
 
 
 def test_a_dataset_is_read_leniently_and_refused_by_line(tmp_path: Path):
@@ -246,6 +271,9 @@ def test_the_report_is_one_page_without_anything_from_elsewhere():
     outcomes = [outcome(True, 0.9, variant="<b>"), outcome(False, 0.2)]
     text = page("<script>", figures(outcomes), {"<b>": figures(outcomes[:1])}, outcomes)
     assert text.count("<svg") == 2
+    assert "Against" not in text
+    beside = page("x", figures(outcomes), {}, outcomes, differences(outcomes, outcomes, ["brier"], rounds=10))
+    assert "+0.000 … +0.000" in beside
     assert "<script>" not in text
     assert "<b>" not in text
     assert "http" not in text
