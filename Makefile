@@ -80,8 +80,9 @@ chaos: setup ## every fault of tests/chaos in full size (BROKER=embedded|apache|
 soak: setup ## mixed load and random faults for MINUTES=30; memory and file descriptors are watched
 	@$(BIN)/python -m tests.chaos soak --broker $(BROKER) --seed $(SEED) --minutes $(MINUTES)
 
-eval: setup ## measure retrieval and confidence on deploy/eval, and on EVAL_DATASET=DIR where it is named
+eval: setup ## measure retrieval and confidence on deploy/eval and eval-hard, and on EVAL_DATASET=DIR where it is named
 	@$(BIN)/pulseguard eval --dataset deploy/eval
+	@$(BIN)/pulseguard eval --dataset deploy/eval-hard
 	@[ -z "$(EVAL_DATASET)" ] || $(BIN)/pulseguard eval --dataset "$(EVAL_DATASET)"
 
 check: setup ## lint, format, types, generated documents

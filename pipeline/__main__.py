@@ -167,15 +167,16 @@ def incidents_reindex() -> None:
 def eval_command(
     dataset: Annotated[Path, typer.Option(help="A folder of incidents.jsonl and queries.jsonl.")],
     against: Annotated[
-        str | None, typer.Option(help="Another calibration file, to compare with, side by side.")
+        Path | None, typer.Option(help="Compare with this, side by side: what --save wrote, or a calibration.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with two charts here.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Write what came of each query here, for --against.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Measure retrieval and confidence on a dataset: no broker, no PostgreSQL, an index of its own."""
     from pipeline import judge
 
-    run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, out, as_json=as_json))
+    run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, save, out, as_json=as_json))
 
 
 @cli.command("backtest")
@@ -193,9 +194,7 @@ def backtest_command(
 @cli.command()
 def calibrate(
     write: Annotated[Path, typer.Option(help="Where to write the new calibration.")],
-    dataset: Annotated[
-        list[Path] | None, typer.Option(help="Fit on these datasets, each with the same weight, not on feedback.")
-    ] = None,
+    dataset: Annotated[list[Path] | None, typer.Option(help="Fit on these datasets, not on feedback.")] = None,
 ) -> None:
     """Fit the confidence anew, and say whether it is better on what it was not fitted on."""
     from pipeline import judge

@@ -3,7 +3,9 @@
 scikit-learn (pulseguard[calibrate]) is needed here and nowhere else; what runs is a file of a dozen numbers.
 """
 
+import random
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -11,35 +13,49 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from pipeline.catalogue import Catalogue
-from pipeline.confidence import FEATURES, Calibration, Logistic, trust
+from pipeline.confidence import Calibration, Logistic, Trust, features_of, trust
 from pipeline.errors import Misconfigured, Rejected
-from pipeline.evaluate import Case, Shelf, auroc, brier, calibration_error, run
+from pipeline.evaluate import Case, Shelf, auroc, brier, calibration_error, headline, run
 from pipeline.index import Index
 from schemas import Decision, Incident, Signals
 
 FOLDS = 5
 LEAST = 60
 """Samples below which a fit says more of chance than of confidence."""
+RIGHT = ("similarity", "margin", "coverage", "exact")
+RELEVANT = ("similarity", "coverage", "exact")
+"""The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md."""
+KNOWN = 0.5
+"""The share of a dataset's weight on cases with an answer. Those at hand have 0.54 to 0.77; doubt is cheaper."""
+_NAMED = 0.2
+"""The weight of a case that is asked by the alert's name: nearly trivial, but all there is of equal error types."""
 _HALF = 2
+_TENTH = 10
+_ROUNDS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What the signals were, whether anything was ``relevant`` and whether the first one was ``right``.
 
-    Samples of one ``group`` are never on both sides of a split.
+    ``relevant`` is None where nobody said. Samples of one ``group`` are never on both sides of a split. ``of`` names
+    the dataset, where it was asked just as the dataset asks.
     """
 
     group: str
     signals: Signals
-    relevant: bool
+    relevant: bool | None
     right: bool
     weight: float = 1.0
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The confidence in force against the new one, on samples that the new one was not fitted on."""
+    """The confidence in force against the new one, on samples that the new one was not fitted on.
+
+    ``gain`` is the 95 % interval of what the new one takes off Brier's score.
+    """
 
     samples: int
     brier_now: float
@@ -48,91 +64,191 @@ class Comparison:
     ece_new: float
     auroc_now: float | None
     auroc_new: float | None
+    gain: tuple[float, float]
 
     @property
     def better(self) -> bool:
-        """By Brier's score, which rewards both order and size."""
-        return self.brier_new < self.brier_now
+        """By Brier's score, which rewards both order and size, and by more than chance."""
+        return self.gain[0] > 0
 
 
 async def samples_of(
     open_index: Callable[[], AbstractAsyncContextManager[Index]], incidents: Sequence[Incident],
-    cases: Sequence[Case], catalogue: Catalogue, calibration: Calibration,
+    cases: Sequence[Case], catalogue: Catalogue, calibration: Calibration, *, of: str = "",
+    others: Sequence[Incident] = (),
 ) -> list[Sample]:  # fmt: skip
     """Samples of a dataset, each case asked in several ways, for a dataset's cases are easier than life.
 
-    As it is; without its metrics; with the first half of its message; against incidents without titles; and once more
-    with its relevant incidents taken away, so that all that is left is their kin.
+    As it is; without its metrics; with the first half of its message; each also with its relevant incidents taken
+    away, so that all that is left is their kin; and all of this against the incidents, against incidents without
+    titles, and among ``others``. A case weighs the same however often it can be asked, and `KNOWN` of all weight is
+    on those with an answer.
     """
     untitled = [msgspec.structs.replace(item, title="-", error_type=None) for item in incidents]
+    ids = {incident.id for incident in incidents}
+    among = [*incidents, *(item for item in others if item.id not in ids)]
+    told = {case.id for case in headline(cases)}
     samples: list[Sample] = []
-    for shelf in (incidents, untitled):
+    for shelf in (incidents, untitled, *([among] if len(among) > len(ids) else [])):
         async with open_index() as index:
             await index.sync(Shelf(shelf))
-            for way in (_as_it_is, _without_metric, _halved, _orphaned):
-                asked = [way(case) for case in cases if case.relevant or way is not _orphaned]
+            for way in (_as_it_is, _without_metric, _halved):
+                asked = [*map(way, cases), *(_orphaned(way(case)) for case in cases if case.relevant)]
                 for case, outcome in zip(asked, await run(index, asked, catalogue, calibration), strict=True):
-                    samples.append(Sample(_group(case), outcome.signals, bool(case.relevant), outcome.right))
-    return samples
+                    plain = shelf is incidents and way is _as_it_is and case.id in told and not case.hidden
+                    weight = 1.0 if case.id in told else _NAMED
+                    relevant = bool(case.relevant)
+                    samples.append(
+                        Sample(_group(case), outcome.signals, relevant, outcome.right, weight, of if plain else "")
+                    )
+    return _balanced(samples, len(told))
+
+
+def _balanced(samples: Sequence[Sample], total: float) -> list[Sample]:
+    """The samples with a sum of weights of ``total``, `KNOWN` of it on those with an answer."""
+    weights = {known: sum(sample.weight for sample in samples if sample.relevant is known) for known in (True, False)}
+    shares = {True: KNOWN, False: 1 - KNOWN} if all(weights.values()) else {True: 1.0, False: 1.0}
+    return [
+        replace(item, weight=item.weight * total * shares[item.relevant] / weights[item.relevant])
+        for item in samples
+        if item.relevant is not None
+    ]
 
 
 def samples_of_feedback(judged: Sequence[tuple[Decision, str, bool | None]]) -> list[Sample]:
     """Samples of decisions, each with a verdict and whether the advice worked; the newest verdict on one counts.
 
-    Accepted: the incident it rests on was the right one. Rejected or corrected: it was not. A verdict on an escalation
-    says nothing of the nearest incident, and one that was accepted and did not work is no reason to trust it.
+    Accepted: the incident it rests on was the right one. Rejected or corrected: it was not; whether any other was
+    relevant, nobody said. A verdict on an escalation, or on advice that rests on a farther one, says nothing of the
+    nearest incident; and advice that was accepted and did not work is no reason to trust it.
     """
     newest = {decision.id: (decision, verdict, worked) for decision, verdict, worked in judged}
     return [
-        Sample(decision.fingerprint, decision.signals, right := verdict == "accept" and worked is not False, right)
+        Sample(decision.fingerprint, decision.signals, None, verdict == "accept" and worked is not False)
         for decision, verdict, worked in newest.values()
         if decision.verdict == "recommend"
+        and decision.evidence
+        and decision.matched_incident == decision.evidence[0].incident_id
     ]
 
 
-def fit(samples: Sequence[Sample], fitted_on: str) -> Calibration:
-    """Both models, by penalised maximum likelihood. Raises `Rejected` where there is too little to learn from."""
+def fit(samples: Sequence[Sample], fitted_on: str, now: Calibration) -> Calibration:
+    """Both models, by penalised maximum likelihood; that of relevance is the one ``now`` in force where nobody said.
+
+    Raises `Rejected` where there is too little to learn from.
+    """
     if len(samples) < LEAST:
         raise Rejected(f"{len(samples)} samples are too few to fit on: at least {LEAST}")
+    said = [sample for sample in samples if sample.relevant is not None]
     return Calibration(
         fitted_on,
-        _logistic(samples, [sample.relevant for sample in samples]),
-        _logistic(samples, [sample.right for sample in samples]),
+        _logistic(said, RELEVANT, [bool(sample.relevant) for sample in said]) if said else now.relevant,
+        _logistic(samples, RIGHT, [sample.right for sample in samples]),
     )
 
 
-def compare(samples: Sequence[Sample], now: Calibration) -> Comparison:
+def held_out(samples: Sequence[Sample], now: Calibration) -> list[Trust]:
+    """What calibrations say of each sample that were fitted without its fold, that is without its group."""
+    fitted = [fit([s for s in samples if _fold(s.group) != fold], "a fold", now) for fold in range(FOLDS)]
+    return [trust(sample.signals, fitted[_fold(sample.group)]) for sample in samples]
+
+
+def compare(samples: Sequence[Sample], now: Calibration, seed: int = 1) -> Comparison:
     """The confidence in force against new ones, each judged on the fold that it has not seen."""
-    said_now, said_new, right = [], [], []
-    for fold in range(FOLDS):
-        held = [sample for sample in samples if _fold(sample.group) == fold]
-        new = fit([sample for sample in samples if _fold(sample.group) != fold], "a fold")
-        said_now += [trust(sample.signals, now).right for sample in held]
-        said_new += [trust(sample.signals, new).right for sample in held]
-        right += [sample.right for sample in held]
+    said_now = [trust(sample.signals, now).right for sample in samples]
+    said_new = [one.right for one in held_out(samples, now)]
+    right, weights = [sample.right for sample in samples], [sample.weight for sample in samples]
+    taken: dict[str, list[float]] = defaultdict(list)
+    for sample, before, after in zip(samples, said_now, said_new, strict=True):
+        taken[sample.group].append(((before - sample.right) ** 2 - (after - sample.right) ** 2) * sample.weight)
     return Comparison(
-        len(right), brier(said_now, right) or 0.0, brier(said_new, right) or 0.0,
-        calibration_error(said_now, right) or 0.0, calibration_error(said_new, right) or 0.0,
-        auroc(said_now, right), auroc(said_new, right),
+        len(right), brier(said_now, right, weights) or 0.0, brier(said_new, right, weights) or 0.0,
+        calibration_error(said_now, right, weights) or 0.0, calibration_error(said_new, right, weights) or 0.0,
+        auroc(said_now, right), auroc(said_new, right), _interval(list(taken.values()), seed),
     )  # fmt: skip
 
 
-def _logistic(samples: Sequence[Sample], labels: Sequence[bool]) -> Logistic:
+def figures_held_out(samples: Sequence[Sample], now: Calibration) -> dict[str, dict[str, float | None]]:
+    """For each dataset, asked as it asks: the confidence's figures by calibrations that did not see its incidents."""
+    said = list(zip(samples, held_out(samples, now), strict=True))
+    return {
+        name: _figures([(sample, sure) for sample, sure in said if sample.of == name])
+        for name in dict.fromkeys(sample.of for sample in samples if sample.of)
+    }
+
+
+def _figures(said: Sequence[tuple[Sample, Trust]]) -> dict[str, float | None]:
+    sure, right = [one.right for _, one in said], [sample.right for sample, _ in said]
+    known = [(one.right, sample.right) for sample, one in said if sample.relevant]
+    return {
+        "cases": len(said),
+        "ece": calibration_error(sure, right),
+        "brier": brier(sure, right),
+        "auroc_right": auroc([p for p, _ in known], [label for _, label in known]),
+        "auroc_match": auroc([one.relevant for _, one in said], [bool(sample.relevant) for sample, _ in said]),
+    }
+
+
+def _interval(groups: Sequence[Sequence[float]], seed: int) -> tuple[float, float]:
+    """The 95 % interval of the mean, by bootstrap of whole groups: what is said of one incident is not independent."""
+    chance = random.Random(seed)  # noqa: S311 - resampling, no secret
+    means = []
+    for _ in range(_ROUNDS):
+        drawn = [value for group in chance.choices(groups, k=len(groups)) for value in group]
+        means.append(sum(drawn) / len(drawn))
+    means.sort()
+    return means[int(0.025 * _ROUNDS)], means[int(0.975 * _ROUNDS)]
+
+
+def _logistic(samples: Sequence[Sample], names: Sequence[str], labels: Sequence[bool]) -> Logistic:
+    """A model in which no signal counts against the first one: one whose weight comes out negative is left out.
+
+    Each of them speaks for it; a negative weight is chance, or what another signal has already said.
+    """
+    if len(set(labels)) == 1:
+        raise Rejected("every sample says the same: there is nothing to tell apart")
+    weights: dict[str, float] = {}
+    kept = list(names)
+    while kept:
+        intercept, weights = _fitted(samples, kept, labels)
+        if all(weight >= 0 for weight in weights.values()):
+            break
+        kept.remove(min(kept, key=weights.__getitem__))
+    else:
+        raise Rejected("no signal speaks for the first incident in these samples")
+    model = Logistic(round(intercept, 4), {name: round(weight, 4) for name, weight in weights.items()})
+    sure = [model.probability(features_of(sample.signals)) for sample in samples]
+    order = sorted(range(len(samples)), key=sure.__getitem__)
+    tenth = max(len(order) // _TENTH, 1)
+    least, most = (_borne_out([(samples[i], labels[i]) for i in part]) for part in (order[:tenth], order[-tenth:]))
+    return msgspec.structs.replace(model, least=round(least, 4), most=round(max(least, most), 4))
+
+
+def _borne_out(counted: Sequence[tuple[Sample, bool]]) -> float:
+    """The share of these that are true by Laplace's rule of succession, (k + 1) / (n + 2), n the number of groups."""
+    count = len({sample.group for sample, _ in counted})
+    total = sum(sample.weight for sample, _ in counted)
+    share = sum(sample.weight for sample, label in counted if label) / total
+    return (share * count + 1) / (count + 2)
+
+
+def _fitted(
+    samples: Sequence[Sample], names: Sequence[str], labels: Sequence[bool]
+) -> tuple[float, dict[str, float]]:  # fmt: skip
     try:
         from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - an optional extra
         from sklearn.pipeline import make_pipeline  # noqa: PLC0415
         from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
     except ImportError as exc:
         raise Misconfigured("pulseguard[calibrate]", "is not installed: fitting needs scikit-learn") from exc
-    if len(set(labels)) == 1:
-        raise Rejected("every sample says the same: there is nothing to tell apart")
-    rows = [list(msgspec.structs.astuple(sample.signals)) for sample in samples]
+    rows = [[features_of(sample.signals)[name] for name in names] for sample in samples]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1000))
     model.fit(rows, labels, logisticregression__sample_weight=[sample.weight for sample in samples])
     scale, logistic = model[0], model[-1]
     weights = logistic.coef_[0] / scale.scale_
-    intercept = logistic.intercept_[0] - (weights * scale.mean_).sum()
-    return Logistic(round(float(intercept), 4), {n: round(float(w), 4) for n, w in zip(FEATURES, weights, strict=True)})
+    return float(logistic.intercept_[0] - (weights * scale.mean_).sum()), dict(
+        zip(names, map(float, weights), strict=True)
+    )
 
 
 def _as_it_is(case: Case) -> Case:

@@ -16,18 +16,26 @@ from pipeline.errors import Misconfigured
 from schemas import Signals
 
 FEATURES = Signals.__struct_fields__
+_CLEAR = 0.25
+"""The margin beyond which the first one is no surer: an equal error type alone makes it 1."""
 
 
 class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """p = 1 / (1 + exp(-(intercept + Σ weight · feature))): D. R. Cox, 1958."""
+    """p = 1 / (1 + exp(-(intercept + Σ weight · feature))): D. R. Cox, 1958.
+
+    Never below ``least`` or above ``most``: what the least and most confident tenth of the samples bear out. A curve
+    goes on beyond them, and says 1.00 where nobody has counted.
+    """
 
     intercept: float
     weights: dict[str, float]
+    least: float = 0.0
+    most: float = 1.0
 
     def probability(self, features: Mapping[str, float]) -> float:
-        """Between 0 and 1, never quite either."""
+        """Between ``least`` and ``most``."""
         score = self.intercept + sum(weight * features[name] for name, weight in self.weights.items())
-        return 1 / (1 + math.exp(-min(max(score, -30.0), 30.0)))
+        return min(max(1 / (1 + math.exp(-min(max(score, -30.0), 30.0))), self.least), self.most)
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,11 +54,17 @@ class Trust:
     right: float
 
 
+def features_of(signals: Signals) -> dict[str, float]:
+    """What the models look at, by name."""
+    features: dict[str, float] = msgspec.structs.asdict(signals)
+    return features | {"margin": min(max(signals.margin, 0.0), _CLEAR)}
+
+
 def trust(signals: Signals, calibration: Calibration) -> Trust:
     """Both probabilities; 0 where nothing was found."""
     if not any(msgspec.structs.astuple(signals)):
         return Trust(0.0, 0.0)
-    features = msgspec.structs.asdict(signals)
+    features = features_of(signals)
     right = calibration.right.probability(features)
     # The first can only be right where something is: two fits need not know that.
     return Trust(round(max(calibration.relevant.probability(features), right), 4), round(right, 4))

@@ -7,6 +7,7 @@ README.md, "Measure it on your own".
 
 import math
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from pipeline.index import Found, Index
 from pipeline.knowledge import read_incidents
 from pipeline.nearest import Advice, advise
 from pipeline.words import query_of
-from schemas import Anomaly, Incident, Metric, Signals
+from schemas import Anomaly, Evidence, Incident, Metric, Signals
 
 HIGHEST = 10
 T = TypeVar("T")
@@ -60,11 +61,22 @@ class Outcome:
     action: str
     seconds: float
     cost_usd: float = 0.0
+    evidence: Sequence[Evidence] = ()
 
     @property
     def right(self) -> bool:
         """Whether the first incident is a relevant one."""
         return self.rank == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A figure of two configurations, and between what the gain of the second lies; None where nothing tells."""
+
+    before: float | None
+    after: float | None
+    low: float | None
+    high: float | None
 
 
 def read_dataset(folder: Path) -> tuple[list[Incident], list[Case]]:
@@ -147,25 +159,35 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
     }
 
 
-def bins(sure: Sequence[float], right: Sequence[bool], count: int = 10) -> Iterator[tuple[float, float, int]]:
-    """Mean confidence, share right and size of each bin of equal width that holds anything."""
+def bins(
+    sure: Sequence[float], right: Sequence[bool], weights: Sequence[float] | None = None, count: int = 10
+) -> Iterator[tuple[float, float, float]]:  # fmt: skip
+    """Mean confidence, share right and size (sum of weights) of each bin of equal width that holds anything."""
+    mass = weights or [1.0] * len(sure)
     for number in range(count):
         low, high = number / count, (number + 1) / count
         held = [i for i, p in enumerate(sure) if low <= p < high or (p == high == 1)]
         if held:
-            yield sum(sure[i] for i in held) / len(held), sum(right[i] for i in held) / len(held), len(held)
+            size = sum(mass[i] for i in held)
+            yield sum(mass[i] * sure[i] for i in held) / size, sum(mass[i] * right[i] for i in held) / size, size
 
 
-def calibration_error(sure: Sequence[float], right: Sequence[bool]) -> float | None:
+def calibration_error(
+    sure: Sequence[float], right: Sequence[bool], weights: Sequence[float] | None = None
+) -> float | None:  # fmt: skip
     """Expected calibration error over ten bins of equal width: Guo et al., ICML 2017, equation 3."""
     if not sure:
         return None
-    return sum(size * abs(said - was) for said, was, size in bins(sure, right)) / len(sure)
+    counted = list(bins(sure, right, weights))
+    return sum(size * abs(said - was) for said, was, size in counted) / sum(size for _, _, size in counted)
 
 
-def brier(sure: Sequence[float], right: Sequence[bool]) -> float | None:
+def brier(sure: Sequence[float], right: Sequence[bool], weights: Sequence[float] | None = None) -> float | None:
     """The mean squared distance of what was said from what was: Brier, 1950."""
-    return _mean([(said - was) ** 2 for said, was in zip(sure, right, strict=True)])
+    if not sure:
+        return None
+    mass = weights or [1.0] * len(sure)
+    return sum(m * (said - was) ** 2 for m, said, was in zip(mass, sure, right, strict=True)) / sum(mass)
 
 
 def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
@@ -174,7 +196,8 @@ def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
     negatives = [score for score, label in zip(scores, labels, strict=True) if not label]
     if not positives or not negatives:
         return None
-    wins = sum((p > n) + (p == n) / 2 for p in positives for n in negatives)
+    below = sorted(negatives)
+    wins = sum((bisect_left(below, p) + bisect_right(below, p)) / 2 for p in positives)
     return wins / (len(positives) * len(negatives))
 
 
@@ -188,26 +211,33 @@ def risk_coverage(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
     return curve
 
 
-def interval(
-    ours: Sequence[Outcome], theirs: Sequence[Outcome], figure: str, *, rounds: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """The 95 % interval of ``figure``'s gain of ``theirs`` over ``ours``, by paired bootstrap (Efron, 1979)."""
+def differences(
+    ours: Sequence[Outcome], theirs: Sequence[Outcome], names: Sequence[str], *, rounds: int = 300, seed: int = 0
+) -> dict[str, Difference]:  # fmt: skip
+    """Each figure of both, case by case the same, and the gain's 95 % interval by paired bootstrap (Efron, 1979)."""
     chance = random.Random(seed)  # noqa: S311 - resampling, no secret
-    gains = []
+    gains: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         drawn = [chance.randrange(len(ours)) for _ in ours]
-        before, after = (figures([side[i] for i in drawn])[figure] for side in (ours, theirs))
-        if before is not None and after is not None:
-            gains.append(after - before)
-    gains.sort()
-    return (gains[int(0.025 * len(gains))], gains[int(0.975 * len(gains))]) if gains else (math.nan, math.nan)
+        before, after = (figures([side[i] for i in drawn]) for side in (ours, theirs))
+        for name, held in gains.items():
+            was, is_now = before[name], after[name]
+            if was is not None and is_now is not None:
+                held.append(is_now - was)
+    before, after = figures(ours), figures(theirs)
+    return {name: Difference(before[name], after[name], *_middle(sorted(held))) for name, held in gains.items()}
+
+
+def _middle(ordered: Sequence[float]) -> tuple[float | None, float | None]:
+    """The ends of the middle 95 %."""
+    return (ordered[int(0.025 * len(ordered))], ordered[int(0.975 * len(ordered))]) if ordered else (None, None)
 
 
 def _outcome(case: Case, found: Found, sure: Trust, least: float, advice: Advice, seconds: float) -> Outcome:
     hits = [number for number, item in enumerate(found.evidence, 1) if item.incident_id in case.relevant]
     return Outcome(
         case, hits[0] if hits else None, hits, found.signals, sure, sure.right < least, advice.action.name, seconds,
-        advice.usage.cost_usd or 0.0,
+        advice.usage.cost_usd or 0.0, found.evidence,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ slot under PULSEGUARD_HOME and keeps its own derived copy there; the lock goes w
 
 import fcntl
 import hashlib
+import math
 import os
 import pickle
 import shutil
@@ -29,17 +30,23 @@ from pipeline.settings import Settings
 from pipeline.words import Query, document_of, essence_of, words
 from schemas import Action, Evidence, Incident, Signals
 
-_CANDIDATES = 10
+_CANDIDATES = 30
 """How many hits of each kind are fused. More cost time and find no more: deploy/RETRIEVAL.md."""
 _COSINE, _BM25 = "$score[0]", "$score[1]"
-_WORDS_SHARE, _HALF_BM25 = 2.0, 40.0
+_WORDS_SHARE, _SHORT = 1.75, 6
+"""The weight of BM25, and the words added to a query's own when it is made a share: one word in common says little."""
+_FAILED = 0.05
+_TWIN = 0.97
+"""The cosine from which two incidents tell the same. Different ones of our sets reach 0.966."""
+_COMPARED = 10
+"""How many of the nearest are looked through for one that tells something else than the first."""
 _SAME_ERROR, _SAME_SERVICE = 1.0, 0.1
 FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
-_UNSEEN_COSINE = 0.3
+_UNSEEN_COSINE = 0.2
 """The cosine assumed of a hit that is none of the nearest by meaning."""
 _TIMEOUT = 5
-_FORM = "2"
+_FORM = "5"
 """Changes when points are made in another way: another collection, derived anew."""
 _DAMAGE = (ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError, pickle.UnpicklingError, sqlite3.Error)
 """What the in-process mode raises on a folder that is damaged: JSON, SQLite and pickles."""
@@ -75,6 +82,7 @@ class Index:
         model = hashlib.sha256(f"{_FORM}:{embedder.name}:{embedder.dimension}".encode()).hexdigest()[:8]
         self._collection = f"incidents-{model}"  # another model's vectors are another collection
         self._level: tuple[int, int] | None = None
+        self._size = 1
 
     async def ping(self) -> None:
         """Answer, or raise `Unavailable`."""
@@ -113,7 +121,7 @@ class Index:
         sparse = await self._embedder.sparse_query(texts)
         seen = _filter(hidden, only or {})
         requests = [
-            _request(query, vector, terms, max(limit, 2), seen)
+            _request(query, vector, terms, max(limit, _COMPARED), seen, self._size)
             for query, vector, terms in zip(queries, dense, sparse, strict=True)
         ]
         with _translated():
@@ -130,6 +138,7 @@ class Index:
             return 0
         await self.prepare()
         wanted = await record.incident_versions()
+        self._size = max(len(wanted), 1)
         held = await self._versions()
         changed = [incident_id for incident_id, version in wanted.items() if held.get(incident_id) != version]
         gone = [incident_id for incident_id in held if incident_id not in wanted]
@@ -249,7 +258,7 @@ def _payload(incident: Incident, version: int) -> dict[str, Any]:
 
 
 def _request(
-    query: Query, vector: list[float], terms: Sparse, limit: int, seen: models.Filter | None
+    query: Query, vector: list[float], terms: Sparse, limit: int, seen: models.Filter | None, size: int
 ) -> models.QueryRequest:  # fmt: skip
     candidates = max(limit, _CANDIDATES)
     by_words = models.SparseVector(indices=terms[0], values=terms[1])
@@ -258,7 +267,7 @@ def _request(
             models.Prefetch(query=vector, using="dense", limit=candidates, filter=seen),
             models.Prefetch(query=by_words, using="sparse", limit=candidates, filter=seen),
         ],
-        query=_fused(query),
+        query=_fused(query, (len(terms[0]) + _SHORT) * math.log(1 + size)),
         limit=limit,
         with_payload=True,
         with_vector=True,
@@ -278,38 +287,56 @@ def _filter(hidden: Collection[str], only: Mapping[str, str]) -> models.Filter |
     return models.Filter(must=equal, must_not=[models.HasIdCondition(has_id=ids)] if ids else None)
 
 
-def _fused(query: Query) -> models.FormulaQuery:
-    """``cosine + 2 * bm25 / (bm25 + 40)``, and more for equal fields.
+def _fused(query: Query, most: float) -> models.FormulaQuery:
+    """``cosine + 1.75 * bm25 / most``, and more for equal fields, less for a failure.
 
-    Scores and not ranks: on public alerts reciprocal rank fusion finds the right one first in 3 of 100 cases less, and
-    says nothing of how sure that is (deploy/RETRIEVAL.md). BM25 has no upper bound, so it is made to level off.
+    BM25 has no upper bound and rises with the record's size. ``most`` is about what an incident gets that holds each
+    word of the query, all of them rare: over it, BM25 is comparable between queries and records.
+    Scores and not ranks: those say nothing of how sure the order is (deploy/RETRIEVAL.md).
     """
-    by_words = models.DivExpression(
-        div=models.DivParams(left=_BM25, right=models.SumExpression(sum=[_BM25, _HALF_BM25]))
-    )
-    terms: list[models.Expression] = [_COSINE, models.MultExpression(mult=[_WORDS_SHARE, by_words])]
+    terms: list[models.Expression] = [
+        _COSINE,
+        _times(_WORDS_SHARE / most, _BM25),
+        _times(-_FAILED, models.FieldCondition(key="outcome", match=models.MatchValue(value="failed"))),
+    ]
     for field, value, lift in (
         ("error_type", query.kind, _SAME_ERROR), ("service", query.service, _SAME_SERVICE)
     ):  # fmt: skip
         if value:
             same = models.FieldCondition(key=field, match=models.MatchValue(value=value))
-            terms.append(models.MultExpression(mult=[lift, same]))
+            terms.append(_times(lift, same))
     return models.FormulaQuery(formula=models.SumExpression(sum=terms), defaults={_COSINE: _UNSEEN_COSINE, _BM25: 0.0})
+
+
+def _times(factor: float, part: models.Expression) -> models.MultExpression:
+    return models.MultExpression(mult=[factor, part])
 
 
 def _found(query: Query, vector: list[float], terms: list[int], points: list[Any], limit: int) -> Found:
     if not points:
         return Found([], Signals())
-    cosines = [sum(map(mul, vector, point.vector["dense"])) for point in points]
+    cosines = [_cosine(vector, point.vector["dense"]) for point in points]
     first, held = points[0], set(points[0].vector["sparse"].indices)
     signals = Signals(
         similarity=round(cosines[0], 4),
-        margin=round(first.score - (points[1].score if len(points) > 1 else 0.0), 4),
+        margin=round(first.score - _rival(points), 4),
         coverage=round(sum(term in held for term in terms) / len(terms), 4) if terms else 0.0,
         exact=float(bool(query.kind) and query.kind == first.payload["error_type"]),
         agreement=float(cosines[0] >= max(cosines)),
     )
     return Found([_evidence(point, cosine) for point, cosine in zip(points, cosines, strict=True)][:limit], signals)
+
+
+def _rival(points: list[Any]) -> float:
+    """The score of the nearest one that tells something else: a recurrence of the first is no doubt of it."""
+    first = points[0].vector["dense"]
+    others = (point.score for point in points[1:] if _cosine(first, point.vector["dense"]) < _TWIN)
+    return float(next(others, points[-1].score if len(points) >= _COMPARED else 0.0))
+
+
+def _cosine(one: list[float], other: list[float]) -> float:
+    """Of unit vectors."""
+    return float(sum(map(mul, one, other)))
 
 
 def _evidence(point: Any, cosine: float) -> Evidence:

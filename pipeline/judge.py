@@ -1,7 +1,7 @@
 """The commands `eval` and `calibrate`: open the parts, measure or fit, and print tables."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,15 +12,15 @@ from pipeline import calibrate as fitting
 from pipeline import evaluate, measure, report
 from pipeline.confidence import load_calibration
 from pipeline.console import opened_record
-from pipeline.evaluate import Outcome
+from pipeline.evaluate import Difference
 from pipeline.settings import Settings
 
-COMPARED = ("ece", "brier", "auroc_right", "auroc_match", "escalation_precision", "escalation_recall")
-_ROUNDS = 300
+COMPARED = tuple(name for name in report.MEANING if name not in {"cases", "with_relevant"})
 
 
 async def evaluate_dataset(
-    settings: Settings, dataset: Path, against: str | None, html: Path | None, out: Console, *, as_json: bool
+    settings: Settings, dataset: Path, against: Path | None, html: Path | None, save: Path | None, out: Console, *,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure, print, and write what was asked for. Raises `Rejected` for a dataset that cannot be read."""
     incidents, cases = evaluate.read_dataset(dataset)
@@ -34,12 +34,18 @@ async def evaluate_dataset(
     for name, meaning in report.MEANING.items():
         table.add_row(name, *(report.shown(column[name]) for column in (figures, *by_variant.values())), meaning)
     out.print(table)
+    compared = {}
     if against is not None:
-        out.print(_comparison(chosen, measure.judged(chosen, against, settings.min_confidence)))
+        compared = evaluate.differences(*measure.other(chosen, against, settings), COMPARED)
+        out.print(_comparison(compared))
     if html is not None:
-        html.write_text(report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen), encoding="utf-8")
+        page = report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen, compared)
+        html.write_text(page, encoding="utf-8")
+    if save is not None:
+        save.write_bytes(msgspec.json.encode(chosen))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(figures | {"by_variant": by_variant}).decode() + "\n")
+        parts = {"by_variant": by_variant} | ({"against": compared} if compared else {})
+        sys.stdout.write(msgspec.json.encode(figures | parts).decode() + "\n")
 
 
 async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, out: Console) -> None:
@@ -48,16 +54,28 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
         said, samples = ", ".join(map(str, datasets)), await measure.samples(settings, datasets)
     else:
         said, samples = "feedback", await _feedback()
-    calibration = fitting.fit(samples, said)
-    compared = fitting.compare(samples, load_calibration(settings.calibration_file))
+    now = load_calibration(settings.calibration_file)
+    calibration, compared = fitting.fit(samples, said, now), fitting.compare(samples, now)
     table = Table("on held-out folds", "in force", "new", title=f"{len(samples)} samples of {said}")
     for name in ("brier", "ece", "auroc"):
         pair = (getattr(compared, f"{name}_now"), getattr(compared, f"{name}_new"))
         table.add_row(name, *map(report.shown, pair))
     out.print(table)
+    if held := fitting.figures_held_out(samples, now):
+        out.print(_by_dataset(held))
     write.write_bytes(msgspec.json.format(msgspec.json.encode(calibration), indent=2) + b"\n")
-    verdict = "better" if compared.better else "not better: keep what is in force"
-    out.print(f"written to {write}; the new one is {verdict}. CALIBRATION_FILE={write} puts it in force.")
+    verdict = "better" if compared.better else "not clearly better: keep what is in force"
+    low, high = compared.gain
+    out.print(f"The new one takes {low:+.4f} … {high:+.4f} off the Brier score (95 % interval): it is {verdict}.")
+    out.print(f"Written to {write}. CALIBRATION_FILE={write} puts it in force.")
+
+
+def _by_dataset(held: Mapping[str, Mapping[str, float | None]]) -> Table:
+    columns = list(next(iter(held.values())))
+    table = Table("dataset", *columns, title="the new one, fitted without the incidents that it is asked for")
+    for name, figures in held.items():
+        table.add_row(name, *(report.shown(figures[column]) for column in columns))
+    return table
 
 
 async def _feedback() -> list[fitting.Sample]:
@@ -65,10 +83,8 @@ async def _feedback() -> list[fitting.Sample]:
         return fitting.samples_of_feedback(await record.judged_decisions())
 
 
-def _comparison(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> Table:
-    table = Table("figure", "in force", "the other", "95 % interval of the difference")
-    before, after = evaluate.figures(ours), evaluate.figures(theirs)
-    for name in COMPARED:
-        low, high = evaluate.interval(ours, theirs, name, rounds=_ROUNDS)
-        table.add_row(name, report.shown(before[name]), report.shown(after[name]), f"{low:+.3f} … {high:+.3f}")
+def _comparison(compared: Mapping[str, Difference]) -> Table:
+    table = Table("figure", "this one", "the other", "95 % interval of the other's gain")
+    for name, one in compared.items():
+        table.add_row(name, report.shown(one.before), report.shown(one.after), report.span(one))
     return table

@@ -7,12 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from pipeline import calibrate, evaluate
-from pipeline.catalogue import load_catalogue
-from pipeline.confidence import load_calibration, trust
+from pipeline.catalogue import Catalogue, load_catalogue
+from pipeline.confidence import Calibration, load_calibration, trust
 from pipeline.embedding import Embedder, open_embedder
+from pipeline.errors import Rejected
 from pipeline.evaluate import Case, Outcome
 from pipeline.index import Index, open_index
+from pipeline.nearest import advise
 from pipeline.settings import Settings
 from schemas import Incident
 
@@ -27,25 +31,57 @@ async def outcomes(settings: Settings, incidents: Sequence[Incident], cases: Seq
 
 
 async def samples(settings: Settings, datasets: Sequence[Path]) -> list[calibrate.Sample]:
-    """What datasets teach of confidence, each as much as another."""
+    """What datasets teach of confidence, one query as much as another, asked of each alone and of all together."""
     embedder = await asyncio.to_thread(open_embedder, settings)
     catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
+    read = {str(folder): evaluate.read_dataset(folder) for folder in datasets}
+    everything = [incident for incidents, _ in read.values() for incident in incidents]
     found: list[calibrate.Sample] = []
-    for folder in datasets:
-        incidents, cases = evaluate.read_dataset(folder)
-        held = await calibrate.samples_of(
-            lambda: fresh_index(settings, embedder), incidents, cases, catalogue, calibration
+    for name, (incidents, cases) in read.items():
+        found += await calibrate.samples_of(
+            lambda: fresh_index(settings, embedder),
+            incidents,
+            cases,
+            catalogue,
+            calibration,
+            of=name,
+            others=everything,
         )
-        found += [replace(sample, weight=1 / len(held)) for sample in held]
     mean = sum(sample.weight for sample in found) / len(found)
     return [replace(sample, weight=sample.weight / mean) for sample in found]
 
 
-def judged(found: Sequence[Outcome], calibration_file: str, least: float) -> list[Outcome]:
-    """The same outcomes under another calibration."""
-    other = load_calibration(calibration_file)
-    sure = [trust(outcome.signals, other) for outcome in found]
-    return [replace(o, trust=t, asks=t.right < least) for o, t in zip(found, sure, strict=True)]
+def other(found: Sequence[Outcome], against: Path, settings: Settings) -> tuple[list[Outcome], list[Outcome]]:
+    """Outcomes to compare, case by case: those found, and those of another configuration.
+
+    ``against`` is a run that `pulseguard eval --save` wrote, or a calibration, by which the same evidence is judged.
+    Raises `Rejected` where a run holds none of these cases, or is none.
+    """
+    raw = _read(against)
+    if not raw.lstrip().startswith(b"["):
+        catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(str(against))
+        return list(found), [_judged(outcome, catalogue, calibration, settings.min_confidence) for outcome in found]
+    try:
+        run = {outcome.case.id: outcome for outcome in msgspec.json.decode(raw, type=list[Outcome])}
+    except msgspec.MsgspecError as exc:
+        raise Rejected(f"{against}: {exc}") from exc
+    common = [outcome for outcome in found if outcome.case.id in run]
+    if not common:
+        raise Rejected(f"{against}: no case of this dataset is in it")
+    return common, [run[outcome.case.id] for outcome in common]
+
+
+def _judged(outcome: Outcome, catalogue: Catalogue, calibration: Calibration, least: float) -> Outcome:
+    sure = trust(outcome.signals, calibration)
+    advice = advise(outcome.case.anomaly, outcome.evidence, sure, catalogue, least)
+    return replace(outcome, trust=sure, asks=sure.right < least, action=advice.action.name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise Rejected(f"{path}: {exc.strerror}") from exc
 
 
 @asynccontextmanager

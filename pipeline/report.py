@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from pipeline.evaluate import Outcome, bins, risk_coverage
+from pipeline.evaluate import Difference, Outcome, bins, risk_coverage
 
 SIZE, EDGE = 320, 40
 MEANING = {
@@ -26,7 +26,8 @@ MEANING = {
 }
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#17191c}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #e3e5e8}
-td.n{font-variant-numeric:tabular-nums;text-align:right}figure{display:inline-block;margin:1rem 2rem 1rem 0}
+td.n{font-variant-numeric:tabular-nums;text-align:right}figure{display:inline-block;max-width:26rem;
+vertical-align:top;margin:1rem 1rem 1rem 0}
 svg text{font:12px system-ui,sans-serif;fill:#5b626b}"""
 
 
@@ -37,9 +38,14 @@ def shown(value: float | None) -> str:
     return f"{value:g}" if float(value).is_integer() else f"{value:.3f}"
 
 
+def span(one: Difference) -> str:
+    """The interval of a gain."""
+    return "-" if one.low is None or one.high is None else f"{one.low:+.3f} … {one.high:+.3f}"
+
+
 def page(
     title: str, figures: Mapping[str, float | None], by_variant: Mapping[str, Mapping[str, float | None]],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[Outcome], compared: Mapping[str, Difference] | None = None,
 ) -> str:  # fmt: skip
     """The whole page, nothing from elsewhere in it."""
     columns = ["all", *by_variant]
@@ -58,7 +64,21 @@ def page(
         f"<figure>{_reliability(outcomes)}<figcaption>Reliability: each point is a tenth of the scale, its area the "
         "cases in it. On the line, confidence means what it says.</figcaption></figure>"
         f"<figure>{_risk(outcomes)}<figcaption>Risk and coverage: answering only the most confident share of cases "
-        "(across), this share of them is wrong (up).</figcaption></figure></body></html>\n"
+        f"(across), this share of them is wrong (up).</figcaption></figure>{_compared(compared or {})}</body></html>\n"
+    )
+
+
+def _compared(compared: Mapping[str, Difference]) -> str:
+    if not compared:
+        return ""
+    rows = "".join(
+        f'<tr><td>{name}</td><td class="n">{shown(one.before)}</td><td class="n">{shown(one.after)}</td>'
+        f'<td class="n">{span(one)}</td></tr>'
+        for name, one in compared.items()
+    )
+    return (
+        "<h2>Against the other</h2><table><tr><th>figure</th><th>this one</th><th>the other</th>"
+        f"<th>95 % interval of the other's gain</th></tr>{rows}</table>"
     )
 
 

@@ -7,10 +7,14 @@ from schemas import Anomaly, Incident
 
 _MAX_TEXT = 2000
 _VOLATILE = re.compile(
-    r"^(instance|pod|host|hostname|node|ip|container|container_id|uid|id|endpoint|severity|priority|prometheus)$"
+    r"^(instance|pod|host|hostname|node|ip|container|container_id|uid|id|endpoint|severity|priority|prometheus"
+    r"|alert_?type|pager|team|tier|type)$"
 )
+"""Labels that say where it happens or who is to be called, not what is wrong."""
 _BREAKS = re.compile(r"[_\-./:]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[_\-./:]+[A-Za-z0-9]+)+|[a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*")
+_UNNAMED = frozenset({"unknown", "alert", "anomaly", "error"})
+"""Error types that name nothing."""
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}|<\w+>|\$\w+")
 
 
@@ -25,12 +29,18 @@ class Query:
     @property
     def kind(self) -> str:
         """The error type's words: however it is spelled, the index holds it so."""
-        return words(self.error_type or "")
+        return kind_of(self.error_type)
 
 
 def words(name: str) -> str:
     """``database_timeout``, ``KubePodCrashLooping`` and ``disk-full`` as words."""
     return " ".join(_BREAKS.sub(" ", name).split()).lower()
+
+
+def kind_of(error_type: str | None) -> str:
+    """An error type as words by which two are equal however they are spelled; empty where it names nothing."""
+    found = words(error_type or "")
+    return "" if found in _UNNAMED else found
 
 
 def plain(text: str) -> str:
@@ -46,17 +56,26 @@ def query_of(anomaly: Anomaly) -> Query:
     metric = anomaly.metric.name if anomaly.metric and anomaly.metric.name else ""
     labels = " ".join(words(value) for name, value in anomaly.labels.items() if not _VOLATILE.match(name))
     spike = "" if anomaly.spike_percentage is None else f"{anomaly.spike_percentage:g} % above normal"
-    parts = [words(anomaly.error_type), spike, plain((anomaly.message or "")[:_MAX_TEXT]), words(metric), labels]
-    return Query(". ".join(part for part in parts if part)[:_MAX_TEXT], anomaly.service, anomaly.error_type)
+    parts = [kind_of(anomaly.error_type), spike, plain((anomaly.message or "")[:_MAX_TEXT]), words(metric), labels]
+    text = ". ".join(part for part in parts if part) or words(anomaly.error_type)
+    return Query(text[:_MAX_TEXT], anomaly.service, anomaly.error_type)
 
 
 def essence_of(incident: Incident) -> str:
-    """What an incident looks like from outside: its dense vector is made of this."""
-    parts = [plain(incident.title), words(incident.error_type or ""), plain(incident.symptoms[:_MAX_TEXT])]
-    return ". ".join(part for part in dict.fromkeys(parts) if part)[:_MAX_TEXT]
+    """What an incident looks like from outside, and why: its dense vector is made of this."""
+    return ". ".join(_told(incident.title, _kind(incident), incident.symptoms, incident.root_cause))[:_MAX_TEXT]
 
 
 def document_of(incident: Incident) -> str:
     """All that an incident says: its sparse vector is made of this."""
-    parts = [incident.root_cause, incident.diagnosis, incident.mitigation]
-    return ". ".join([essence_of(incident), *(plain(part[:_MAX_TEXT]) for part in parts if part)])
+    looks = (incident.title, incident.service or "", _kind(incident), incident.symptoms)
+    return ". ".join(_told(*looks, incident.root_cause, incident.diagnosis, incident.mitigation))
+
+
+def _kind(incident: Incident) -> str:
+    return words(incident.error_type or "")
+
+
+def _told(*parts: str) -> list[str]:
+    """The parts that say anything, none twice."""
+    return list(dict.fromkeys(plain(part[:_MAX_TEXT]) for part in parts if part.strip()))

@@ -175,6 +175,41 @@ async def test_an_equal_error_type_comes_first(plain: Settings, embedder: Embedd
             assert found.signals.exact == 1
 
 
+async def test_one_that_failed_comes_after_one_that_worked(plain: Settings, embedder: Embedder) -> None:
+    """Of two incidents that say the same, the one whose mitigation failed is the farther."""
+    shelf = Shelf()
+    for name, outcome in (("failed", "failed"), ("worked", "resolved")):
+        shelf.put(msgspec.convert({"id": name, "title": "Disk full", "outcome": outcome}, Incident))
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        ((first, second),) = await _evidence(index, ask("disk full"))
+    assert (first.incident_id, second.incident_id, second.outcome) == ("worked", "failed", "failed")
+
+
+async def test_an_incident_is_found_by_what_was_done(plain: Settings, embedder: Embedder) -> None:
+    """Of two that look alike, the one whose mitigation holds the query's words is the nearer."""
+    shelf = Shelf()
+    for name, mitigation in (("rest", "The team went home."), ("work", "The expired certificate was renewed.")):
+        shelf.put(Incident(id=name, title="Clients complain", symptoms="Errors.", mitigation=mitigation))
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        ((first, _),) = await _evidence(index, ask("certificate expired"))
+    assert first.incident_id == "work"
+
+
+async def test_a_recurrence_is_no_doubt_of_the_first(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
+    """With each incident on record twice, both are found, and the first stands out from the others as before."""
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        (alone,) = await index.search([ask("no space left on the disk")])
+        (incident,) = await shelf.incidents(ids=["disk"])
+        shelf.put(msgspec.structs.replace(incident, id="disk-again"))
+        await index.sync(shelf)
+        (both,) = await index.search([ask("no space left on the disk")])
+    assert {item.incident_id for item in both.evidence[:2]} == {"disk", "disk-again"}
+    assert both.signals.margin > 0.8 * alone.signals.margin
+
+
 async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
     """Added, changed and deleted incidents arrive, with their action; what did not change is not read again."""
     async with open_index(plain, embedder) as index:

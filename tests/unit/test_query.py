@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words import document_of, essence_of, plain, query_of, words
+from pipeline.words import document_of, essence_of, kind_of, plain, query_of, words
 from schemas import Anomaly, Incident
 from schemas.anomaly import Metric
 
@@ -48,9 +48,9 @@ def test_a_query_says_what_is_telling() -> None:
     assert (query.service, query.error_type) == ("orders", "KafkaLag")
 
 
-@pytest.mark.parametrize("label", ["instance", "pod", "host", "container_id", "uid"])
+@pytest.mark.parametrize("label", ["instance", "pod", "host", "container_id", "uid", "team", "alert_type", "alerttype"])
 def test_labels_that_name_a_machine_are_left_out(label: str) -> None:
-    """The pod that failed tells nothing about why."""
+    """The pod that failed tells nothing about why, nor who is called."""
     assert "7f9c" not in query_of(Anomaly(error_type="oom", labels={label: "api-7f9c"})).text
 
 
@@ -69,12 +69,27 @@ def test_free_text_keeps_its_words_and_parts_its_identifiers(text: str, expected
 
 
 def test_an_incident_is_found_by_all_that_it_says() -> None:
-    """Its looks are title, error type and symptoms; its words are these and cause, diagnosis and mitigation."""
+    """Its essence is title, error type, symptoms and cause; its words are all of it, with the service."""
     incident = Incident(
-        id="i", title="Pool empty", error_type="db_timeout", symptoms="waits", root_cause="leak", mitigation="restart"
+        id="i",
+        title="Pool empty",
+        service="orders-db",
+        error_type="db_timeout",
+        symptoms="waits",
+        root_cause="leak",
+        diagnosis="sessions",
+        mitigation="restart",
     )
-    assert essence_of(incident) == "Pool empty. db timeout. waits"
-    assert document_of(incident) == "Pool empty. db timeout. waits. leak. restart"
+    assert essence_of(incident) == "Pool empty. db timeout. waits. leak"
+    assert document_of(incident) == "Pool empty. orders db. db timeout. waits. leak. sessions. restart"
+
+
+@pytest.mark.parametrize("error_type", ["unknown", "Alert", "ERROR"])
+def test_an_error_type_that_names_nothing_is_not_searched(error_type: str) -> None:
+    """It neither counts as a word nor equals an incident's."""
+    assert query_of(Anomaly(error_type=error_type, message="disk is full")).text == "disk is full"
+    assert query_of(Anomaly(error_type=error_type)).text == error_type.lower()
+    assert kind_of(error_type) == ""
 
 
 @given(st.text(max_size=5000), st.dictionaries(st.text(max_size=20), st.text(max_size=900), max_size=5))
