@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.confidence import features_of
 from pipeline.errors import Rejected
 from pipeline.stages.record import Record
 from schemas import Decision, Explanation, ModelCall, Provenance
@@ -86,7 +87,7 @@ def _confidence(decision: Decision, provenance: Provenance) -> RenderableType:
     asked = (provenance.relevant, provenance.right)
     table = Table("signal", "value", "is anything relevant?", "is the first right?", title="confidence",
                   title_justify="left")  # fmt: skip
-    for name, value in msgspec.structs.asdict(decision.signals).items():
+    for name, value in features_of(decision.signals).items():
         products = (f"* {w.weights.get(name, 0.0):g} = {value * w.weights.get(name, 0.0):+.3f}" for w in asked)
         table.add_row(name, f"{value:g}", *products)
     table.add_row("intercept", "", *(f"{w.intercept:+.3f}" for w in asked), end_section=True)
