@@ -135,6 +135,19 @@ def incidents_load(
     out.print(f"{len(incidents)} read, {changed} new or changed; running workers find them within seconds")
 
 
+@incidents_cli.command("retire")
+def incidents_retire(incident_id: str) -> None:
+    """Forget an incident that turned out wrong: running workers advise it no more within seconds."""
+
+    async def retire() -> int:
+        async with opened_record() as record:
+            return await record.retire_incidents([incident_id])
+
+    if not run_async(retire()):
+        raise Rejected(f"no incident {incident_id}")
+    out.print(f"{incident_id} is retired")
+
+
 @incidents_cli.command("search")
 def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
     """Find past incidents by what was seen."""

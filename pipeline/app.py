@@ -32,12 +32,13 @@ from pipeline.sinks.policy import load_policy
 from pipeline.sinks.relay import serve_relay
 from pipeline.stages.episodes import Rules
 from pipeline.stages.fingerprints import Fingerprints, load_fingerprints
+from pipeline.stages.learn import teach
 from pipeline.stages.record import Grouping, Record, open_record
 from pipeline.stages.situations import load_topology
 
 SEED = Path(__file__).parent.parent / "deploy" / "incidents"
-QUIET_CHECK_SECONDS = 15.0
-"""How long an episode whose quiet period is over may still be called open."""
+CHECK_SECONDS = 15.0
+"""How long an episode whose quiet period is over may be called open, and what was accepted and resolved unlearned."""
 SYNC_SECONDS = 5.0
 """How long knowledge that another process learned may be missing from this one's index."""
 FORGET_SECONDS = 600.0
@@ -88,7 +89,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         tasks = await stack.enter_async_context(_Tasks(stop))
         worker_ready = asyncio.Event()
         if {"worker", "gateway"} & set(roles):
-            tasks.start(_keep_level(index, record), "sync")
+            tasks.start(_regularly(SYNC_SECONDS, lambda: index.sync(record)), "sync")
         if "slack" in roles:
             tasks.start(notify.run_slack(settings, record, sender, policy), "slack")
         if "worker" in roles:
@@ -102,11 +103,8 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                     settings, record, index, sender, catalogue, calibration, grouping, fingerprints, llm, topic_id
                 ),
             )
-            tasks.start(_close_quiet(record, settings), "quiet")
+            _start_chores(tasks, settings, record, sender)
             tasks.start(worker.run(faust_app, worker_ready), "worker")
-            if settings.provenance_days:
-                kept = timedelta(days=min(settings.provenance_days, 36_500))  # no date is before the first year
-                tasks.start(_forget(record, kept), "forget")
         if "gateway" in roles:
             starting = {"worker": worker_ready} if "worker" in roles else {}
             gateway = build_gateway(settings, record, index, sender, catalogue, starting, grouping.topology)
@@ -189,7 +187,7 @@ async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
     anomalies, enriched, decisions = settings.topic_anomalies, settings.topic_enriched, settings.topic_decisions
     incidents, feedback, dlq = settings.topic_incidents, settings.topic_feedback, settings.topic_dlq
     needs: dict[str, tuple[list[str], list[str], list[str]]] = {
-        "worker": ([anomalies, enriched, incidents, feedback], [enriched, decisions, dlq], [worker.GROUP]),
+        "worker": ([anomalies, enriched, incidents, feedback], [enriched, decisions, incidents, dlq], [worker.GROUP]),
         "relay": ([decisions, enriched], [], []),
         "slack": ([decisions], [dlq], [notify.GROUP]),
         "gateway": ([], [anomalies, incidents, feedback], []),
@@ -205,20 +203,22 @@ async def _seed(record: Record) -> None:
         log.info("seeded", incidents=len(incidents))
 
 
-async def _keep_level(index: Index, record: Record) -> None:
-    while True:
-        await asyncio.sleep(SYNC_SECONDS)
-        try:
-            await index.sync(record)
-        except Unavailable as exc:
-            log.warning("waiting", system=exc.system, detail=exc.detail)
+def _start_chores(tasks: _Tasks, settings: Settings, record: Record, sender: kafka.Sender) -> None:
+    """What a worker does beside the stream; several workers doing it disturb each other in nothing."""
+    quiet = settings.episode_quiet_seconds
+    tasks.start(_regularly(min(CHECK_SECONDS, quiet), lambda: record.close_quiet_episodes(quiet)), "quiet")
+    tasks.start(_regularly(CHECK_SECONDS, lambda: teach(record, sender, settings)), "teach")
+    if settings.provenance_days:
+        kept = timedelta(days=min(settings.provenance_days, 36_500))  # no date is before the first year
+        tasks.start(_forget(record, kept), "forget")
 
 
-async def _close_quiet(record: Record, settings: Settings) -> None:
+async def _regularly(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
+    """Do it every so many seconds; an outage is waited out."""
     while True:
-        await asyncio.sleep(min(QUIET_CHECK_SECONDS, settings.episode_quiet_seconds))
+        await asyncio.sleep(seconds)
         try:
-            await record.close_quiet_episodes(settings.episode_quiet_seconds)
+            await work()
         except Unavailable as exc:
             log.warning("waiting", system=exc.system, detail=exc.detail)
 

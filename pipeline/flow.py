@@ -69,5 +69,9 @@ def lay(app: faust.App, parts: Parts) -> None:
         partial(learn_incidents, record=record, index=index), dead_letter,
     )  # fmt: skip
     worker.in_batches(
-        app, settings.topic_feedback, "learn_feedback", partial(learn_feedback, record=record), dead_letter
+        app,
+        settings.topic_feedback,
+        "learn_feedback",
+        partial(learn_feedback, record=record, sender=sender, settings=settings),
+        dead_letter,
     )

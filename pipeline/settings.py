@@ -106,6 +106,9 @@ class Settings:
     )
     shadow: bool = setting("SHADOW", default=False, doc="on trial: decide, record and publish, but notify nobody")
     min_confidence: float = setting("MIN_CONFIDENCE", 0.5, "confidence below which a human is asked", minimum=0)
+    learn_from_feedback: bool = setting(
+        "LEARN_FROM_FEEDBACK", default=True, doc="a verdict that says what was done and how it went becomes an incident"
+    )
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
     calibration_file: str | None = setting("CALIBRATION_FILE", None, "of `pulseguard calibrate`; none: the shipped one")
     allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for the relay, comma-separated")

@@ -23,21 +23,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
-from pipeline.gateway import silences
+from pipeline.gateway import incidents, silences
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.index import FILTERS, Index
+from pipeline.gateway.parameters import Limit
+from pipeline.index import Index
 from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology, root_of
-from pipeline.words import Query
-from schemas import Action, Decision, Evidence, Explanation, Feedback, Incident
+from schemas import Action, Decision, Explanation, Feedback
 
 MAX_LIST = 1000
 MAX_BODY = 5 * 2**20
-Limit = Annotated[int, Parameter(ge=1, le=500, description="how many at most")]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,26 +99,6 @@ def build(
         await sender.send(settings.topic_feedback, decision_id.encode(), msgspec.json.encode(verdict))
         return {"id": verdict.id}
 
-    @get("/v1/incidents/search", summary="Past incidents by what was seen")
-    async def search(
-        q: Annotated[str, Parameter(min_length=1, max_length=2000)], limit: Limit = 5, service: str | None = None,
-        error_type: str | None = None, fault_class: str | None = None, outcome: str | None = None,
-    ) -> list[Evidence]:  # fmt: skip
-        asked = zip(FILTERS, (service, error_type, fault_class, outcome), strict=True)
-        only = {field: value for field, value in asked if value is not None}
-        return (await index.search([Query(q)], limit, only=only))[0].evidence
-
-    @get("/v1/incidents", summary="Past incidents")
-    async def incidents(limit: Limit = 50) -> list[Incident]:
-        return await record.incidents(limit=limit)
-
-    @post("/v1/incidents", status_code=202, summary="Add or change an incident")
-    async def add_incident(data: Incident) -> dict[str, str]:
-        if data.action is not None:
-            catalogue.check(data.action)  # else it would never be advised
-        await sender.send(settings.topic_incidents, data.id.encode(), msgspec.json.encode(data))
-        return {"id": data.id}
-
     @get("/v1/episodes", summary="Episodes, last seen first")
     async def episodes(
         limit: Limit = 50, only: Annotated[str | None, Parameter(query="state")] = None
@@ -159,8 +138,9 @@ def build(
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
-            anomalies, decisions, decision, _explaining(record), feedback, search, incidents, add_incident, episodes,
+            anomalies, decisions, decision, _explaining(record), feedback, episodes,
             situations, stats, healthz, readyz, prometheus, home, static,
+            *incidents.routes(settings, record, index, sender, catalogue),
             *silences.routes(Outbox(record, Policy())),
         ],
         openapi_config=OpenAPIConfig(

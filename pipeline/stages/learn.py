@@ -1,32 +1,48 @@
-"""incidents and feedback → Postgres and Qdrant: what was learned, searchable at once."""
+"""incidents and feedback → Postgres and Qdrant: what was learned, searchable at once.
+
+A verdict that says what was done and how it went becomes an incident: at once where it says so itself, and an accepted
+one when its episode is resolved. An incident is retired by a record without a value, as compaction has it.
+"""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
 
+from pipeline.catalogue import ESCALATE
 from pipeline.errors import Rejected
 from pipeline.index import Index
-from pipeline.kafka import Message
+from pipeline.kafka import Message, Sender
+from pipeline.settings import Settings
 from pipeline.settle import Rejection
-from pipeline.stages.record import Record
-from schemas import Feedback, Incident
+from pipeline.stages.record import Lesson, Record
+from schemas import Feedback, Incident, Outcome
 
 T = TypeVar("T")
 
 
 async def learn_incidents(messages: Sequence[Message], *, record: Record, index: Index) -> list[Rejection]:
-    """Record a batch of incidents and bring the index level."""
-    incidents, rejections = _read(messages, Incident)
-    if incidents:
-        newest = {incident.id: incident for incident in incidents}
-        await record.upsert_incidents(list(newest.values()))
+    """Record a batch of incidents, retire those that have no value, and bring the index level."""
+    newest: dict[str, Incident | None] = {}
+    rejections: list[Rejection] = []
+    for message in messages:  # in order: the last word on an id holds
+        if message.value is None and message.key:
+            newest[message.key.decode(errors="replace")] = None
+            continue
+        incidents, unreadable = _read([message], Incident)
+        rejections += unreadable
+        newest |= {incident.id: incident for incident in incidents}
+    if newest:
+        await record.upsert_incidents([incident for incident in newest.values() if incident is not None])
+        await record.retire_incidents([name for name, incident in newest.items() if incident is None])
         await index.sync(record)
     return rejections
 
 
-async def learn_feedback(messages: Sequence[Message], *, record: Record) -> list[Rejection]:
-    """Record a batch of verdicts; one on a decision that nobody made is rejected."""
+async def learn_feedback(
+    messages: Sequence[Message], *, record: Record, sender: Sender, settings: Settings
+) -> list[Rejection]:  # fmt: skip
+    """Record a batch of verdicts, and publish what they teach; one on a decision that nobody made is rejected."""
     rejections: list[Rejection] = []
     for message in messages:
         verdicts, unreadable = _read([message], Feedback)
@@ -36,7 +52,54 @@ async def learn_feedback(messages: Sequence[Message], *, record: Record) -> list
                 await record.save_feedback(verdict)
             except Rejected as exc:
                 rejections.append((message, exc.reason))
+    await teach(record, sender, settings)
     return rejections
+
+
+async def teach(record: Record, sender: Sender, settings: Settings) -> int:
+    """Publish an incident for each verdict that has become one; returns how many. Doing it again changes nothing."""
+    if not settings.learn_from_feedback:
+        return 0
+    lessons = await record.lessons()
+    taught = 0
+    for lesson in lessons:
+        incident = incident_of(lesson)
+        if incident is not None:
+            await sender.send(settings.topic_incidents, incident.id.encode(), msgspec.json.encode(incident))
+            taught += 1
+        await record.learned(lesson.feedback.id)
+    return taught
+
+
+def incident_of(lesson: Lesson) -> Incident | None:
+    """What a verdict teaches: what was seen, what was done, and how it went. None where it says none of that.
+
+    A later verdict on the same episode takes the place of an earlier one.
+    """
+    feedback, decision, anomaly = lesson.feedback, lesson.decision, lesson.anomaly
+    action = feedback.action or (None if feedback.verdict == "correct" else decision.action)
+    if action is None or action.name == ESCALATE:
+        return None
+    if feedback.worked is None:
+        outcome: Outcome = "resolved" if feedback.verdict == "accept" and lesson.resolved else "unknown"
+    else:
+        outcome = "resolved" if feedback.worked else "failed"
+    if feedback.action is None and outcome == "unknown":
+        return None
+    done = feedback.comment or (decision.recommended_action if action == decision.action else "")
+    return Incident(
+        id=f"inc-{decision.episode_id}",
+        title=decision.symptom[:1024],
+        service=anomaly.service,
+        error_type=anomaly.error_type,
+        symptoms=". ".join(part for part in (decision.symptom, anomaly.message) if part),
+        mitigation=done,
+        action=action,
+        outcome=outcome,
+        occurred_at=lesson.received_at,
+        labels=anomaly.labels,
+        source="feedback",
+    )
 
 
 def _read(messages: Sequence[Message], kind: type[T]) -> tuple[list[T], list[Rejection]]:

@@ -7,6 +7,7 @@ or a conflict of transactions is `Unavailable`.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,9 +18,9 @@ from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
 from pipeline.stages.provenance import EXPLANATIONS, FORGET, SAVE_DECISION, explanation_of
-from schemas import Decision, Explanation, Feedback, Incident, Provenance
+from schemas import Anomaly, Decision, Explanation, Feedback, Incident, Provenance
 
-__all__ = ["Arrival", "Grouping", "Opening", "Record", "open_record"]
+__all__ = ["Arrival", "Grouping", "Lesson", "Opening", "Record", "open_record"]
 
 _BAD_DATA = {"22", "23", "54"}
 """SQLSTATE classes of input that no retry mends: data exception, integrity violation, limit exceeded."""
@@ -29,6 +30,17 @@ _CONFLICTS = {"23505", "25006"}
 """Passing too: another worker was first (each insert of ours expects that), or a primary that became a replica."""
 _SECONDS = 10.0
 """The limit of each statement, and of the wait for a connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A verdict that nothing was learned from yet, and what it is about. ``resolved``: its episode is."""
+
+    feedback: Feedback
+    decision: Decision
+    anomaly: Anomaly
+    received_at: datetime
+    resolved: bool
 
 
 class Record:
@@ -152,6 +164,13 @@ class Record:
             rows = await connection.fetch(_INCIDENTS, None if ids is None else list(ids), limit)
         return [msgspec.json.decode(row["body"], type=Incident) for row in rows]
 
+    async def retire_incidents(self, ids: Sequence[str]) -> int:
+        """Forget incidents; returns how many there were."""
+        if not ids:
+            return 0
+        async with self.connection() as connection:
+            return len(await connection.fetch("DELETE FROM incidents WHERE id = ANY($1) RETURNING 1", list(ids)))
+
     async def incident_versions(self) -> dict[str, int]:
         """Each incident's version; it rises with each change."""
         async with self.connection() as connection:
@@ -170,6 +189,23 @@ class Record:
             if await connection.fetchval("SELECT 1 FROM decisions WHERE id = $1", feedback.decision_id) is None:
                 raise Rejected(f"no decision {feedback.decision_id}")
             await connection.execute(_SAVE_FEEDBACK, feedback.id, feedback.decision_id, feedback.verdict, body)
+
+    async def lessons(self, limit: int = 100) -> list[Lesson]:
+        """Verdicts that say how it went, or whose episode is resolved, and that nothing was learned from; in order."""
+        async with self.connection() as connection:
+            rows = await connection.fetch(_LESSONS, limit)
+        return [
+            Lesson(
+                msgspec.json.decode(row["body"], type=Feedback), msgspec.json.decode(row["published"], type=Decision),
+                msgspec.json.decode(row["anomaly"], type=Anomaly), row["received_at"], row["state"] == "resolved",
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    async def learned(self, feedback_id: str) -> None:
+        """Something was learned from that verdict, or nothing ever will be."""
+        async with self.connection() as connection:
+            await connection.execute("UPDATE feedback SET learned = true WHERE id = $1", feedback_id)
 
     async def judged_decisions(self) -> list[tuple[Decision, str, bool | None]]:
         """Every decision that a human judged, with verdict and whether the advice worked, oldest verdict first."""
@@ -270,6 +306,17 @@ SELECT body FROM incidents WHERE $1::text[] IS NULL OR id = ANY($1) ORDER BY ver
 """
 _SAVE_FEEDBACK = """
 INSERT INTO feedback (id, decision_id, verdict, body) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT (id) DO NOTHING
+"""
+_LESSONS = """
+SELECT feedback.body, decisions.published, anomalies.body AS anomaly, anomalies.received_at, episodes.state
+FROM feedback
+JOIN decisions ON decisions.id = feedback.decision_id
+JOIN anomalies ON anomalies.id = decisions.anomaly_id
+JOIN episodes ON episodes.id = decisions.episode_id
+WHERE NOT feedback.learned AND (
+    feedback.body ?| ARRAY['worked', 'action'] OR (feedback.verdict = 'accept' AND episodes.state = 'resolved')
+)
+ORDER BY feedback.created_at, feedback.id LIMIT $1
 """
 _JUDGED = """
 SELECT decisions.published, feedback.verdict, (feedback.body->>'worked')::boolean AS worked

@@ -129,6 +129,42 @@ async def test_a_verdict_becomes_a_row_and_a_wrong_one_is_refused(up: Stack):
     assert any(b"no decision dec_none" in reason for reason in letters), letters
 
 
+async def test_one_correction_is_enough(up: Stack):
+    """A fault that nobody knows is escalated; a human says what helped; the next one like it is advised just that.
+
+    Retired, it is advised no more.
+    """
+    fault = {
+        "error_type": "turnstile_jam", "message": "turnstile motors draw current and do not turn, the queue grows",
+    }  # fmt: skip
+    first = await decided(up, fault | {"service": "gate-east"})
+    assert first["verdict"] == "escalate"
+    said = {
+        "verdict": "correct", "author": "ada", "worked": True, "comment": "restarted the motor controller",
+        "action": {"name": "restart_service", "target": "gate-east"},
+    }  # fmt: skip
+    async with aiohttp.ClientSession(up.http) as client:
+        async with client.post(f"/v1/decisions/{first['id']}/feedback", json=said) as answer:
+            assert answer.status == 202
+        name = f"inc-{first['episode_id']}"
+        await found(up, name, "turnstile motors do not turn")
+        second = await decided(up, fault | {"service": "gate-west"})
+        assert (second["verdict"], second["matched_incident"]) == ("recommend", name)
+        assert (second["action"]["name"], second["action"]["target"]) == ("restart_service", "gate-west")
+        for status in (202, 404):
+            async with client.delete(f"/v1/incidents/{name}") as answer:
+                assert answer.status == status
+
+            async def gone() -> bool:
+                return not await up.rows(f"SELECT 1 FROM incidents WHERE id = '{name}'")
+
+            await until(gone, 20, "the retired incident to be gone")
+    third = await decided(up, fault | {"service": "gate-north"})
+    assert third["matched_incident"] != name
+    code, output = await command(up, "incidents", "retire", name)
+    assert (code, f"no incident {name}" in output) == (2, True), output
+
+
 async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     """Each command finds the running parts by PULSEGUARD_HOME alone, and says what it did."""
     code, output = await command(up, "env")

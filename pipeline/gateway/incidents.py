@@ -1,0 +1,52 @@
+"""Past incidents over HTTP: search, list, add, retire."""
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import delete, get, post
+from litestar.exceptions import HTTPException
+from litestar.params import Parameter
+
+from pipeline import kafka
+from pipeline.catalogue import Catalogue
+from pipeline.gateway.parameters import Limit
+from pipeline.index import FILTERS, Index
+from pipeline.settings import Settings
+from pipeline.stages.record import Record
+from pipeline.words import Query
+from schemas import Evidence, Incident
+
+
+def routes(
+    settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue
+) -> list[Any]:  # fmt: skip
+    """The handlers. What changes goes by the topic, and so to every worker."""
+
+    @get("/v1/incidents/search", summary="Past incidents by what was seen")
+    async def search(
+        q: Annotated[str, Parameter(min_length=1, max_length=2000)], limit: Limit = 5, service: str | None = None,
+        error_type: str | None = None, fault_class: str | None = None, outcome: str | None = None,
+    ) -> list[Evidence]:  # fmt: skip
+        asked = zip(FILTERS, (service, error_type, fault_class, outcome), strict=True)
+        only = {field: value for field, value in asked if value is not None}
+        return (await index.search([Query(q)], limit, only=only))[0].evidence
+
+    @get("/v1/incidents", summary="Past incidents")
+    async def incidents(limit: Limit = 50) -> list[Incident]:
+        return await record.incidents(limit=limit)
+
+    @post("/v1/incidents", status_code=202, summary="Add or change an incident")
+    async def add_incident(data: Incident) -> dict[str, str]:
+        if data.action is not None:
+            catalogue.check(data.action)  # else it would never be advised
+        await sender.send(settings.topic_incidents, data.id.encode(), msgspec.json.encode(data))
+        return {"id": data.id}
+
+    @delete("/v1/incidents/{incident_id:str}", status_code=202, summary="Retire an incident: it is advised no more")
+    async def retire_incident(incident_id: str) -> dict[str, str]:
+        if not await record.incidents(ids=[incident_id]):
+            raise HTTPException(f"no incident {incident_id}", status_code=404)
+        await sender.send(settings.topic_incidents, incident_id.encode(), None)
+        return {"id": incident_id}
+
+    return [search, incidents, add_incident, retire_incident]
