@@ -66,13 +66,14 @@ async def advised(
 ) -> Advice:  # fmt: skip
     """The model's advice, or the rule's where there is no model or it failed: late is worse than plain."""
     sure = trust(enriched.signals, calibration)
-    failure = None
+    failed: EngineFailed | None = None
     if llm is not None:
         try:
             return await llm.advise(enriched, catalogue, sure, least)
         except EngineFailed as exc:
-            failure = exc.reason
-    return replace(advise(enriched.anomaly, enriched.evidence, sure, catalogue, least), fallback_reason=failure)
+            failed = exc
+    advice = advise(enriched.anomaly, enriched.evidence, sure, catalogue, least)
+    return replace(advice, fallback_reason=failed.reason, usage=failed.usage) if failed else advice
 
 
 def compose(

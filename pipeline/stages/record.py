@@ -112,6 +112,11 @@ class Record:
             )  # fmt: skip
         return await self.decision_body(decision.id) or body
 
+    async def cost_since(self, since: datetime) -> float:
+        """US dollars that the decisions since then have cost, where that is known."""
+        async with self._connection() as connection:
+            return await connection.fetchval(_COST_SINCE, since) or 0.0
+
     async def decisions(
         self, *, limit: int = 50, service: str | None = None, verdict: str | None = None,
         before: datetime | None = None,
@@ -329,6 +334,7 @@ INSERT INTO decisions (
 ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb, $13)
 ON CONFLICT (id) DO NOTHING
 """
+_COST_SINCE = "SELECT sum((body->'usage'->>'cost_usd')::float8) FROM decisions WHERE created_at >= $1"
 _DECISIONS = """
 SELECT published FROM decisions
 WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)
