@@ -26,7 +26,8 @@ _UNTOLD = ("id", "occurred_at", "link")
 _MADE_UP = re.compile(r"""(action|parameter|field|value) (['"`]).*\2""", re.DOTALL)
 _PLAIN_NAME = re.compile(r"[\w -]{1,60}", re.ASCII)
 _LINK = re.compile(
-    r"\b[a-z][a-z0-9+.-]{1,15}:/{0,2}[^\s/][^\s<>|)\]]{0,2000}|\bwww\.[^\s<>|)\]]{1,2000}", re.IGNORECASE
+    r"\b(?:[a-z][a-z0-9+.-]{1,15}://|(?:javascript|vbscript|data|mailto|tel|file|slack):|www\.)[^\s<>|)\]]{0,2000}",
+    re.IGNORECASE,
 )
 _MENTION = re.compile(r"[@\uff20](?=\w)")
 _MARKUP = str.maketrans("<>|`*~[]\uff1c\uff1e", "\u2039\u203a/'    \u2039\u203a")

@@ -70,7 +70,7 @@ class Model:
         seconds = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
-                reply = await self._ask(turns, form)
+                reply = await self._ask(turns, form, seconds)
         except TimeoutError as exc:
             self.breaker.failed()
             raise CallFailed(f"the model gave no answer within {seconds:.1f} s", cost=self._guess(turns)) from exc
@@ -85,12 +85,12 @@ class Model:
         self.breaker.succeeded()
         return reply
 
-    async def _ask(self, turns: list[dict[str, str]], form: dict[str, Any]) -> Reply:
+    async def _ask(self, turns: list[dict[str, str]], form: dict[str, Any], seconds: float) -> Reply:
         wish = {"response_format": form} if form else {}
         # litellm's own timeout misses slow answers; it is set so that ours is always the first.
         response = await self._litellm.acompletion(
             model=self.name, messages=turns, temperature=0, max_tokens=MAX_ANSWER_TOKENS,
-            timeout=3600, max_retries=0, num_retries=0, **wish, **self._base,
+            timeout=seconds + 1, max_retries=0, num_retries=0, **wish, **self._base,
         )  # fmt: skip
         text = (response.choices[0].message.content if response.choices else None) or ""
         counts = getattr(response, "usage", None)
