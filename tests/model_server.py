@@ -157,24 +157,6 @@ async def model_server(behave: Behaviour) -> AsyncIterator[ModelServer]:
 
 
 @asynccontextmanager
-async def ollama_server() -> AsyncIterator[ModelServer]:
-    """The same behind Ollama's protocol; its answers are good."""
-    server = ModelServer()
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        question = await request.json()
-        server.asked.append(question)
-        message = {"role": "assistant", "content": answer_for(question)}
-        return web.json_response({
-            "model": question["model"], "created_at": "2026-01-01T00:00:00Z", "message": message, "done": True,
-            "done_reason": "stop", "prompt_eval_count": 700, "eval_count": 60,
-        })  # fmt: skip
-
-    async with _serving(server, "/api/chat", handle):
-        yield server
-
-
-@asynccontextmanager
 async def _serving(
     server: ModelServer, path: str, handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> AsyncIterator[None]:

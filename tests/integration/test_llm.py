@@ -32,7 +32,6 @@ from tests.model_server import (
     in_turn,
     model_server,
     no_choices,
-    ollama_server,
     reset,
     says,
     slow,
@@ -355,18 +354,6 @@ async def test_an_equal_question_is_answered_without_a_call(
     assert second == replace(first, usage=second.usage)
     assert (second.usage.prompt_tokens, second.usage.cost_usd) == (0, 0.0)
     assert third.action.target == "orders-db"
-
-
-async def test_ollama_is_asked_over_its_own_protocol(enriched: EnrichedAnomaly, catalogue: Catalogue):
-    """`ollama_chat/NAME` needs no key, posts to /api/chat, and hands Ollama the schema as its format."""
-    async with ollama_server() as server:
-        llm = open_llm(replace(settings.read({}), llm_model="ollama_chat/llama3.2", llm_api_base=server.url))
-        assert llm is not None
-        advice = await llm.advise(enriched, catalogue, SURE, 0.5)
-        await llm.close()
-    assert (advice.engine, advice.model) == ("llm", "ollama_chat/llama3.2")
-    (question,) = server.asked
-    assert question["format"]["properties"]["matched_incident"]["anyOf"][0]["enum"] == ["inc-1"]
 
 
 def saying(enriched: EnrichedAnomaly, **changes: Any) -> EnrichedAnomaly:
