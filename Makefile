@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Only Python and a package index are needed. Name another interpreter with `make setup PYTHON=/path/to/python3.12`.
 PYTHON ?=
-SUITES := $(wildcard tests/unit tests/integration tests/kafka tests/chaos tests/browser)
+SUITES := $(wildcard tests/unit tests/guard tests/integration tests/kafka tests/chaos tests/browser)
 ON_KAFKA := tests/integration/test_kafka.py tests/integration/test_slack.py tests/integration/test_relay.py tests/chaos
 # What `make test` repeats on Apache Kafka where Java and Maven are found: what differs most from broker to broker.
 ON_APACHE := tests/integration/test_kafka.py tests/integration/test_slack.py tests/chaos/test_scenarios.py::test_the_promise_holds[worker-killed-in-500-slow-decisions]

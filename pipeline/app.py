@@ -82,7 +82,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
             await _seed(record)
         if {"worker", "gateway"} & set(roles):
             index = await _open_index(stack, settings, record)
-            llm = _open_llm(stack, settings) if "worker" in roles else None
+            llm = _open_llm(stack, settings, record) if "worker" in roles else None
         if "relay" in roles:
             await stack.enter_async_context(serve_relay(settings))
         # After everything that the roles use: what closes first is drained while the rest is still open.
@@ -135,8 +135,8 @@ def grouping_of(settings: Settings) -> tuple[Grouping, Fingerprints]:
     return Grouping(rules, gap, topology), load_fingerprints(settings.fingerprints_file)
 
 
-def _open_llm(stack: AsyncExitStack, settings: Settings) -> Llm | None:
-    llm = open_llm(settings)
+def _open_llm(stack: AsyncExitStack, settings: Settings, record: Record) -> Llm | None:
+    llm = open_llm(settings, record.cost_since)
     if llm is not None:
         stack.push_async_callback(llm.close)
     return llm

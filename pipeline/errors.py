@@ -9,6 +9,8 @@ PulseGuardError
 Anything else that is raised is a bug.
 """
 
+from schemas import Usage
+
 
 class PulseGuardError(Exception):
     """The root of the tree above."""
@@ -33,11 +35,12 @@ class Unavailable(PulseGuardError):
 
 
 class EngineFailed(PulseGuardError):
-    """The model gave no usable advice. ``reason`` becomes the decision's ``fallback_reason``."""
+    """The model gave no usable advice. ``reason`` becomes `fallback_reason`; ``usage`` is what it cost."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, usage: Usage | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.usage = usage or Usage()
 
 
 class Misconfigured(PulseGuardError):

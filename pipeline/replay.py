@@ -135,7 +135,7 @@ async def conditions(settings: Settings, model: str | None, prompt: Path | None)
     if prompt is not None and name is None:
         raise Rejected("a prompt is for a model, and none is named: --model NAME, or LLM_MODEL")
     text = None if prompt is None else await asyncio.to_thread(prompt.read_text, encoding="utf-8")
-    llm = await asyncio.to_thread(open_llm, replace(settings, llm_model=name), text)
+    llm = await asyncio.to_thread(open_llm, replace(settings, llm_model=name), prompt=text)
     who = "the nearest-incident rule" if name is None else name + (f", prompt {prompt.name}" if prompt else "")
     catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
     return Conditions(catalogue, calibration, settings.min_confidence, llm), who

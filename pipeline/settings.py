@@ -53,9 +53,35 @@ class Settings:
     )
     llm_model: str | None = setting("LLM_MODEL", None, "any litellm name; none: the nearest-incident rule decides")
     llm_api_base: str | None = setting("LLM_API_BASE", None, "the model server's base URL")
+    llm_fallback_models: str = setting(
+        "LLM_FALLBACK_MODELS", "", "asked where the first fails, comma-separated; NAME@URL for one at another server"
+    )
     openai_api_key: str | None = setting("OPENAI_API_KEY", None, "for openai/ models; others: see litellm", secret=True)
     llm_in_flight: int = setting("LLM_IN_FLIGHT", 64, "decisions in flight per worker", minimum=1)
     llm_timeout: float = setting("LLM_TIMEOUT", 15.0, "seconds for all model calls of one decision", minimum=0.1)
+    llm_requests_per_minute: int = setting(
+        "LLM_REQUESTS_PER_MINUTE", 1000, "model calls per worker; 0: without limit", minimum=0
+    )
+    llm_tokens_per_minute: int = setting(
+        "LLM_TOKENS_PER_MINUTE", 3_000_000, "tokens per worker, asked and answered; 0: without limit", minimum=0
+    )
+    llm_daily_usd: float = setting(
+        "LLM_DAILY_USD", 25.0, "what all workers may spend on a day (UTC); 0: without limit", minimum=0
+    )
+    llm_input_usd: float = setting(
+        "LLM_INPUT_USD", 0.0, "price of a million tokens asked; 0: as litellm knows it", minimum=0
+    )
+    llm_output_usd: float = setting("LLM_OUTPUT_USD", 0.0, "likewise, of a million tokens answered", minimum=0)
+    llm_breaker_failures: int = setting(
+        "LLM_BREAKER_FAILURES", 5, "calls failed in a row after which a model is left alone; 0: never", minimum=0
+    )
+    llm_breaker_seconds: float = setting("LLM_BREAKER_SECONDS", 30.0, "for how long", minimum=0.1)
+    llm_cache_seconds: float = setting(
+        "LLM_CACHE_SECONDS", 300.0, "for how long an equal question is not asked again; 0: it is", minimum=0
+    )
+    redact: bool = setting(
+        "REDACT", default=True, doc="hide secrets and personal data from the model (yes), or trust it with them (no)"
+    )
     slack_webhook_url: str | None = setting("SLACK_WEBHOOK_URL", None, "Slack incoming webhook", secret=True)
     slack_bot_token: str | None = setting("SLACK_BOT_TOKEN", None, "Slack bot token, with SLACK_CHANNEL", secret=True)
     slack_channel: str | None = setting("SLACK_CHANNEL", None, "the channel a bot token posts to")

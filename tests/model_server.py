@@ -151,14 +151,23 @@ async def model_server(behave: Behaviour) -> AsyncIterator[ModelServer]:
         server.keys.append(request.headers.get("Authorization", ""))
         return await behave(request, question, len(server.asked))
 
+    async with _serving(server, "/v1/chat/completions", handle):
+        server.url += "/v1"
+        yield server
+
+
+@asynccontextmanager
+async def _serving(
+    server: ModelServer, path: str, handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> AsyncIterator[None]:
     app = web.Application()
-    app.router.add_post("/v1/chat/completions", handle)
+    app.router.add_post(path, handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield server
+        yield
     finally:
         await runner.cleanup()

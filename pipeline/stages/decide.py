@@ -74,13 +74,14 @@ async def advised(
     Every question to the model is added to ``calls``, also where its advice is not taken.
     """
     sure = trust(enriched.signals, calibration)
-    failure = None
+    failed: EngineFailed | None = None
     if llm is not None:
         try:
             return await llm.advise(enriched, catalogue, sure, least, calls)
         except EngineFailed as exc:
-            failure = exc.reason
-    return replace(advise(enriched.anomaly, enriched.evidence, sure, catalogue, least), fallback_reason=failure)
+            failed = exc
+    advice = advise(enriched.anomaly, enriched.evidence, sure, catalogue, least)
+    return replace(advice, fallback_reason=failed.reason, usage=failed.usage) if failed else advice
 
 
 def compose(

