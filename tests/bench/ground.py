@@ -1,0 +1,240 @@
+"""What every contestant stands on: one broker, one PostgreSQL, the same records; and how they are measured."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from confluent_kafka import KafkaException, Producer
+
+from pipeline import kafka, settings
+from pipeline.embedded.child import dies_with_parent
+from pipeline.embedded.postgres import embedded_postgres
+from pipeline.knowledge import read_incidents
+from pipeline.migrations import migrate
+from pipeline.stages.record import open_record
+from tests import brokers
+from tests.chaos.ledger import committed
+from tests.program import ROOT, Program, free_port, open_folder, running, until
+
+READY_SECONDS = 120.0
+LEVEL_SECONDS = 60.0
+POLL = 0.05
+TABLES = "anomalies, episodes, decisions, feedback, notifications, progress"
+COUNTED = "SELECT coalesce(sum(occurrences), 0)::bigint FROM episodes"
+DECIDED = "SELECT count(*) FROM decisions"
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a topic holds: how many records, and where each partition ends."""
+
+    topic: str
+    count: int
+    ends: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How a contestant did: events a second between the first look that saw one and the last, processor time an event
+    (of its own processes, not of the services), and how many of how many it did in the time it had.
+    """
+
+    rate: float
+    cpu_us: float
+    done: int
+    sent: int
+    level: bool
+    """It did all, exactly, and acknowledged all."""
+
+
+@dataclass
+class Ground:
+    """The services of a run. Every contest gets topics of its own and empty tables."""
+
+    broker: brokers.Broker
+    database: str
+    folder: Path
+    stack: AsyncExitStack
+    connection: Any
+    scale: float = 1.0
+    peers: bool = True
+    seconds: float = 30.0
+    """How long a contestant may take before it is judged by what it did till then."""
+    environment: dict[str, str] = field(default_factory=dict)
+    _runs: int = 0
+
+    def many(self, full: int, least: int = 100) -> int:
+        """How many, at this scale."""
+        return max(int(full * self.scale), least)
+
+    def say(self, text: str) -> None:
+        print(f"  {text}", flush=True)
+
+    async def anew(self, **environment: str) -> dict[str, str]:
+        """Empty tables, new topics; returns what the program has to be told of them."""
+        self._runs += 1
+        names = ("ANOMALIES", "ENRICHED", "DECISIONS", "DLQ", "INCIDENTS", "FEEDBACK")
+        told = self.environment | {f"TOPIC_{name}": f"{name.lower()}-{self._runs}" for name in names} | environment
+        await self.connection.execute(f"TRUNCATE {TABLES}")
+        await self.connection.execute("CHECKPOINT")
+        await kafka.create_topics(settings.read(told))
+        return told
+
+    async def empty(self) -> None:
+        """Empty the tables, and let the next contestant begin with nothing left to write."""
+        await self.connection.execute(f"TRUNCATE {TABLES}")
+        await self.connection.execute("CHECKPOINT")
+
+    async def send(self, topic: str, values: Iterable[bytes]) -> Sent:
+        """Publish, acknowledged."""
+        return await asyncio.to_thread(self._send, topic, values)
+
+    def _send(self, topic: str, values: Iterable[bytes]) -> Sent:
+        ends: dict[int, int] = {}
+
+        def delivered(error: Any, record: Any) -> None:
+            assert error is None, error
+            ends[record.partition()] = max(ends.get(record.partition(), 0), record.offset() + 1)
+
+        producer = Producer(
+            {
+                "bootstrap.servers": self.broker.bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 20,
+                "queue.buffering.max.messages": 500_000, "log_level": 0,
+                "partitioner": "random", "sticky.partitioning.linger.ms": 0,
+            }
+        )  # fmt: skip
+        count = 0
+        for count, value in enumerate(values, 1):
+            producer.produce(topic, value, on_delivery=delivered)
+            if count % 1000 == 0:
+                producer.poll(0)
+        assert producer.flush(60) == 0
+        return Sent(topic, count, ends)
+
+    # the program, and programs beside it
+
+    async def run(self, role: str, told: Mapping[str, str], *, ready: bool = True) -> Program:
+        """Start ``pulseguard run ROLE``; returns when it is ready."""
+        log = self.folder / f"{role}-{len(list(self.folder.glob('*.log')))}.log"
+        program = await self.stack.enter_async_context(running(["run", role], dict(told), log))
+        if ready:
+            await program.says(f"ready: {role}", READY_SECONDS)
+        return program
+
+    def spawn(self, command: Sequence[str], told: Mapping[str, str]) -> Program:
+        """Start another program; its output is kept."""
+        log = self.folder / f"other-{len(list(self.folder.glob('*.log')))}.log"
+        environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT)}
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                list(command), stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=ROOT, env=environment | dict(told),
+                preexec_fn=dies_with_parent(),  # noqa: PLW1509
+            )  # fmt: skip
+        program = Program(process, log)
+        self.stack.callback(_end, process)
+        return program
+
+    async def value(self, query: str) -> int:
+        return int(await self.connection.fetchval(query))
+
+    async def measure(
+        self, programs: Sequence[Program], query: str, sent: Sent, group: str, *, since_first: bool = True
+    ) -> Measured:
+        """Look until all is counted, the time is up, or a contestant died. All counted: wait for its offsets too.
+
+        ``since_first``: the clock begins with the first look that saw anything, so a start costs nobody time.
+        """
+        began, at_first, cpu = time.perf_counter(), 0, _cpu(programs)
+        while since_first:
+            _alive(programs)
+            at_first = await self.value(query)
+            if at_first:
+                began, cpu = time.perf_counter(), _cpu(programs)
+                break
+            assert time.perf_counter() - began < READY_SECONDS, f"nothing was counted:\n{programs[0].output[-3000:]}"
+            await asyncio.sleep(POLL)
+        while True:
+            now = await self.value(query)
+            seconds, spent = time.perf_counter() - began, _cpu(programs) - cpu
+            if now >= sent.count or seconds > self.seconds:
+                break
+            _alive(programs)
+            await asyncio.sleep(POLL)
+        done = max(now - at_first, 1)
+        level = now == sent.count and await self._level(sent, group)
+        return Measured(done / max(seconds, POLL), spent / done * 1e6, now, sent.count, level)
+
+    async def _level(self, sent: Sent, group: str) -> bool:
+        async def caught_up() -> bool:
+            try:
+                at = await asyncio.to_thread(committed, self.broker.bootstrap, group, sent.topic, sorted(sent.ends))
+            except KafkaException:
+                return False
+            return all(at[number] >= end for number, end in sent.ends.items())
+
+        try:
+            await until(caught_up, LEVEL_SECONDS, "lag 0")
+        except AssertionError:
+            return False
+        return True
+
+
+def _cpu(programs: Sequence[Program]) -> float:
+    """Processor seconds that the programs have used, all threads."""
+    spent = 0
+    for program in programs:
+        fields = Path(f"/proc/{program.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        spent += int(fields[11]) + int(fields[12])
+    return spent / _TICKS
+
+
+def _alive(programs: Sequence[Program]) -> None:
+    for program in programs:
+        assert program.process.poll() is None, f"it died:\n{program.output[-3000:]}"
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+async def stop(program: Program) -> None:
+    """Ask it to end, and wait until it has."""
+    if program.process.poll() is None:
+        program.process.terminate()
+        try:
+            await asyncio.to_thread(program.process.wait, 20)
+        except subprocess.TimeoutExpired:
+            _end(program.process)
+
+
+@asynccontextmanager
+async def opened(kind: str, *, scale: float, peers: bool, seconds: float) -> AsyncIterator[Ground]:
+    """The services, with the example incidents as knowledge."""
+    folder = open_folder()
+    async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        database = await stack.enter_async_context(embedded_postgres(folder, free_port()))
+        await migrate(database)
+        broker = brokers.make(kind)
+        await stack.enter_async_context(brokers.running(broker))
+        async with open_record(database) as record:
+            await record.upsert_incidents(await asyncio.to_thread(read_incidents, ROOT / "deploy" / "incidents"))
+        connection = await asyncpg.connect(database, timeout=20)
+        stack.push_async_callback(connection.close)
+        (folder / "home").mkdir()
+        environment = broker.environment | {
+            "PULSEGUARD_HOME": str(folder / "home"), "DATABASE_URL": database, "COLUMNS": "200",
+            "KAFKA_SESSION_SECONDS": "10",
+        }  # fmt: skip
+        yield Ground(broker, database, folder, stack, connection, scale, peers, seconds, environment)
