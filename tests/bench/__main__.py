@@ -11,7 +11,7 @@ import sys
 from rich.console import Console
 
 from tests import brokers
-from tests.bench import counting  # noqa: F401 - they register
+from tests.bench import counting, deciding, fanout  # noqa: F401 - they register
 from tests.bench.cases import CASES
 from tests.bench.ground import opened
 from tests.bench.result import Result

@@ -11,28 +11,27 @@ Play = Callable[[Ground, Result], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """``unit`` is that of its values; ``lower``: less is better."""
+    """``unit`` is that of its values."""
 
     name: str
     play: Play
     says: str
     unit: str
-    lower: bool
 
     def result(self, scale: float) -> Result:
         """Nothing found yet."""
-        return Result(self.name, self.says, self.unit, scale, lower=self.lower)
+        return Result(self.name, self.says, self.unit, scale)
 
 
 CASES: dict[str, Case] = {}
 
 
-def case(unit: str, *, lower: bool = False) -> Callable[[Play], Play]:
+def case(unit: str) -> Callable[[Play], Play]:
     """Register a function under its name."""
 
     def register(play: Play) -> Play:
         name = play.__name__.replace("_", "-")
-        CASES[name] = Case(name, play, " ".join((play.__doc__ or "").split()), unit, lower)
+        CASES[name] = Case(name, play, " ".join((play.__doc__ or "").split()), unit)
         return play
 
     return register

@@ -1,7 +1,6 @@
 """The storm: how fast anomalies are counted into their episodes, beside peers that do the same work."""
 
 import asyncio
-import json
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
@@ -9,14 +8,13 @@ from confluent_kafka import KafkaException
 from pipeline.worker import GROUP
 from tests.bench.cases import case
 from tests.bench.environments import NotHere, python_of
-from tests.bench.ground import COUNTED, Ground, Measured, Sent, stop
+from tests.bench.ground import AT_ONCE, COUNTED, Ground, Sent, stop
 from tests.bench.load import storm as storm_of
 from tests.bench.result import Result
-from tests.program import Program, until
+from tests.program import until
 
 STORM, FAULTS = 200_000, 200
 PEERS, QUIX = "requirements.txt", "requirements-quix.txt"
-FLOOR_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ async def storm(ground: Ground, result: Result) -> None:
     program = await ground.run("worker", told, ready=False)
     found = await ground.measure([program], COUNTED, sent, GROUP)
     await stop(program)
-    result.add("ours", "run worker", found.rate, cpu_us=found.cpu_us, note=_note(found))
+    result.add("ours", "run worker", found.rate, cpu_us=found.cpu_us, note=found.note)
     if not ground.peers:
         return
     for peer in PEERS_OF_THE_STORM:
@@ -65,21 +63,20 @@ async def workers(ground: Ground, result: Result) -> None:
         told = await ground.anew()
         topic = told["TOPIC_ANOMALIES"]
         programs = [await ground.run("worker", told) for _ in range(number)]
-        await _shared_out(ground, told, programs)
+        await _shared_out(ground, told)
         async with ground.connection.transaction():
             # A gate: nobody can count before it opens, whatever the time that loading the topic takes.
             await ground.connection.execute("LOCK TABLE anomalies IN ACCESS EXCLUSIVE MODE")
             sent = await ground.send(topic, storm_of(count, FAULTS, topic))
-        found = await ground.measure(programs, COUNTED, sent, GROUP, since_first=False)
+        found = await ground.measure(programs, COUNTED, sent, GROUP, first=AT_ONCE)
         for program in programs:
             await stop(program)
         name = "1 worker" if number == 1 else f"{number} workers"
-        result.add("ours", name, found.rate, cpu_us=found.cpu_us, note=_note(found))
+        result.add("ours", name, found.rate, cpu_us=found.cpu_us, note=found.note)
 
 
-async def _shared_out(ground: Ground, told: dict[str, str], programs: list[Program]) -> None:
+async def _shared_out(ground: Ground, told: dict[str, str]) -> None:
     """Wait until a record in each partition is counted: the last rebalance is over."""
-    del programs
     warm = await ground.send(told["TOPIC_ANOMALIES"], storm_of(400, 4, "warm"))
 
     async def counted() -> bool:
@@ -100,31 +97,19 @@ async def _peer(ground: Ground, result: Result, peer: Peer, sent: Sent) -> None:
     group = f"{peer.module}-{sent.topic}"
     program = ground.spawn([python, "-m", f"tests.bench.peers.{peer.module}"], _told(ground, sent, group))
     try:
-        found = await ground.measure([program], COUNTED, sent, group)
+        found = await ground.measure([program], COUNTED, sent, group, limit=ground.seconds)
     except (AssertionError, KafkaException) as exc:
         result.add("peers", peer.name, None, note=f"failed: {str(exc).strip().splitlines()[-1][:200]}")
         return
     finally:
         await stop(program)
-    result.add("peers", peer.name, found.rate, cpu_us=found.cpu_us, note=_note(found))
+    result.add("peers", peer.name, found.rate, cpu_us=found.cpu_us, note=found.note)
 
 
 async def _floor(ground: Ground, result: Result, name: str, command: list[str], sent: Sent) -> None:
-    """A program that measures itself and says so in its last line."""
-    import sys
-
     module, *arguments = command
     told = _told(ground, sent, f"{'-'.join(command)}-{sent.topic}") | {"BENCH_EVENTS": str(sent.count)}
-    program = ground.spawn([sys.executable, "-m", f"tests.bench.peers.{module}", *arguments], told)
-    try:
-        code = await asyncio.to_thread(program.process.wait, FLOOR_SECONDS)
-        said = json.loads(program.output.strip().splitlines()[-1])
-    except (Exception,) as exc:  # noqa: BLE001 - whatever it is, the table has to say so
-        result.add("floor", name, None, note=f"failed: {exc!s:.200}")
-        return
-    finally:
-        await stop(program)
-    result.add("floor", name, said["rate"], cpu_us=said["cpu_us"], note="" if code == 0 else f"ended with {code}")
+    await ground.floor(result, name, [f"tests.bench.peers.{module}", *arguments], told)
 
 
 def _told(ground: Ground, sent: Sent, group: str) -> dict[str, str]:
@@ -132,11 +117,3 @@ def _told(ground: Ground, sent: Sent, group: str) -> dict[str, str]:
         "BENCH_KAFKA": ground.broker.bootstrap, "BENCH_TOPIC": sent.topic, "BENCH_GROUP": group,
         "BENCH_DATABASE": ground.database,
     }  # fmt: skip
-
-
-def _note(found: Measured) -> str:
-    if found.done < found.sent:
-        return f"{found.done:,} of {found.sent:,} in its time"
-    if found.done > found.sent:
-        return f"counted {found.done:,}, and {found.sent:,} were sent"
-    return "" if found.level else f"all {found.sent:,} counted, but lag is not 0"

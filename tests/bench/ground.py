@@ -1,9 +1,11 @@
 """What every contestant stands on: one broker, one PostgreSQL, the same records; and how they are measured."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,14 +23,18 @@ from pipeline.knowledge import read_incidents
 from pipeline.migrations import migrate
 from pipeline.stages.record import open_record
 from tests import brokers
+from tests.bench.result import Result
 from tests.chaos.ledger import committed
 from tests.program import ROOT, Program, free_port, open_folder, running, until
 
 READY_SECONDS = 120.0
 LEVEL_SECONDS = 60.0
+OURS_SECONDS = 300.0
 POLL = 0.05
 TABLES = "anomalies, episodes, decisions, feedback, notifications, progress"
 COUNTED = "SELECT coalesce(sum(occurrences), 0)::bigint FROM episodes"
+ARRIVED = "SELECT count(*) FROM (SELECT FROM anomalies LIMIT 1) AS one"
+AT_ONCE = "SELECT 1"
 DECIDED = "SELECT count(*) FROM decisions"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -55,6 +61,15 @@ class Measured:
     level: bool
     """It did all, exactly, and acknowledged all."""
 
+    @property
+    def note(self) -> str:
+        """What a reader has to know beside the rate; nothing where all is well."""
+        if self.done < self.sent:
+            return f"{self.done:,} of {self.sent:,} in its time"
+        if self.done > self.sent:
+            return f"counted {self.done:,}, and {self.sent:,} were sent"
+        return "" if self.level else f"all {self.sent:,} counted, but lag is not 0"
+
 
 @dataclass
 class Ground:
@@ -68,7 +83,7 @@ class Ground:
     scale: float = 1.0
     peers: bool = True
     seconds: float = 30.0
-    """How long a contestant may take before it is judged by what it did till then."""
+    """How long a peer may take before it is judged by what it did till then."""
     environment: dict[str, str] = field(default_factory=dict)
     _runs: int = 0
 
@@ -88,6 +103,10 @@ class Ground:
         await self.connection.execute("CHECKPOINT")
         await kafka.create_topics(settings.read(told))
         return told
+
+    def topic(self) -> str:
+        """The topic of anomalies that this contest has, or will have."""
+        return f"anomalies-{max(self._runs, 1)}"
 
     async def empty(self) -> None:
         """Empty the tables, and let the next contestant begin with nothing left to write."""
@@ -143,31 +162,42 @@ class Ground:
         self.stack.callback(_end, process)
         return program
 
+    async def floor(self, result: Result, name: str, module: Sequence[str], told: Mapping[str, str]) -> None:
+        """Run a module of ours that measures itself, and says so in its last line."""
+        program = self.spawn([sys.executable, "-m", *module], told)
+        try:
+            code = await asyncio.to_thread(program.process.wait, OURS_SECONDS)
+            said = json.loads(program.output.strip().splitlines()[-1])
+            assert code == 0
+            result.add("floor", name, said["rate"], cpu_us=said["cpu_us"])
+        except (subprocess.TimeoutExpired, AssertionError, ValueError, LookupError):
+            result.add("floor", name, None, note=f"failed: {program.output.strip()[-200:]}")
+        finally:
+            await stop(program)
+
     async def value(self, query: str) -> int:
         return int(await self.connection.fetchval(query))
 
     async def measure(
-        self, programs: Sequence[Program], query: str, sent: Sent, group: str, *, since_first: bool = True
-    ) -> Measured:
+        self, programs: Sequence[Program], query: str, sent: Sent, group: str, *, limit: float = OURS_SECONDS,
+        first: str = ARRIVED,
+    ) -> Measured:  # fmt: skip
         """Look until all is counted, the time is up, or a contestant died. All counted: wait for its offsets too.
 
-        ``since_first``: the clock begins with the first look that saw anything, so a start costs nobody time.
+        The clock begins with the first look at which ``first`` is not 0, so that a start costs nobody time.
         """
-        began, at_first, cpu = time.perf_counter(), 0, _cpu(programs)
-        while since_first:
-            _alive(programs)
-            at_first = await self.value(query)
-            if at_first:
-                began, cpu = time.perf_counter(), _cpu(programs)
-                break
+        began = time.perf_counter()
+        while not await self.value(first):
+            alive(programs)
             assert time.perf_counter() - began < READY_SECONDS, f"nothing was counted:\n{programs[0].output[-3000:]}"
             await asyncio.sleep(POLL)
+        began, at_first, cpu = time.perf_counter(), await self.value(query), cpu_of(programs)
         while True:
             now = await self.value(query)
-            seconds, spent = time.perf_counter() - began, _cpu(programs) - cpu
-            if now >= sent.count or seconds > self.seconds:
+            seconds, spent = time.perf_counter() - began, cpu_of(programs) - cpu
+            if now >= sent.count or seconds > limit:
                 break
-            _alive(programs)
+            alive(programs)
             await asyncio.sleep(POLL)
         done = max(now - at_first, 1)
         level = now == sent.count and await self._level(sent, group)
@@ -188,7 +218,7 @@ class Ground:
         return True
 
 
-def _cpu(programs: Sequence[Program]) -> float:
+def cpu_of(programs: Sequence[Program]) -> float:
     """Processor seconds that the programs have used, all threads."""
     spent = 0
     for program in programs:
@@ -197,7 +227,8 @@ def _cpu(programs: Sequence[Program]) -> float:
     return spent / _TICKS
 
 
-def _alive(programs: Sequence[Program]) -> None:
+def alive(programs: Sequence[Program]) -> None:
+    """Fail with what it said last, if one of them has died."""
     for program in programs:
         assert program.process.poll() is None, f"it died:\n{program.output[-3000:]}"
 

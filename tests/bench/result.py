@@ -26,11 +26,13 @@ class Row:
     value: float | None
     cpu_us: float | None = None
     note: str = ""
+    compared: bool = True
+    """Whether a ratio with it means something."""
 
 
 @dataclass
 class Result:
-    """A case's rows, ours first. ``unit`` is that of the values; ``lower`` says that less is better."""
+    """A case's rows, ours first. ``unit`` is that of the values."""
 
     case: str
     says: str
@@ -39,12 +41,12 @@ class Result:
     rows: list[Row] = field(default_factory=list)
     against: str = ""
     """The row of ours that ratios are taken of; none: the first."""
-    lower: bool = False
 
     def add(
-        self, kind: Kind, name: str, value: float | None, *, cpu_us: float | None = None, note: str = ""
-    ) -> None:
-        self.rows.append(Row(kind, name, value, cpu_us, note))
+        self, kind: Kind, name: str, value: float | None, *, cpu_us: float | None = None, note: str = "",
+        compared: bool = True,
+    ) -> None:  # fmt: skip
+        self.rows.append(Row(kind, name, value, cpu_us, note, compared))
 
     @property
     def basis(self) -> Row | None:
@@ -55,7 +57,7 @@ class Result:
     def ratio(self, row: Row) -> float | None:
         """Ours divided by this row's value."""
         basis = self.basis
-        if basis is None or row is basis or basis.value is None or not row.value:
+        if basis is None or row is basis or basis.value is None or not row.value or not row.compared:
             return None
         return basis.value / row.value
 
