@@ -41,7 +41,7 @@ async def storm(ground: Ground, result: Result) -> None:
     """Many anomalies of 200 fingerprints, already in Kafka, until PostgreSQL says that each is counted and lag is 0."""
     told = await ground.anew()
     topic = told["TOPIC_ANOMALIES"]
-    sent = await ground.send(topic, storm_of(ground.many(STORM), FAULTS, topic))
+    sent = await ground.send(topic, storm_of(ground.many(STORM), ground.many(FAULTS, 20), topic))
     program = await ground.run("worker", told, ready=False)
     found = await ground.measure([program], COUNTED, sent, GROUP)
     await stop(program)
@@ -67,7 +67,7 @@ async def workers(ground: Ground, result: Result) -> None:
         async with ground.connection.transaction():
             # A gate: nobody can count before it opens, whatever the time that loading the topic takes.
             await ground.connection.execute("LOCK TABLE anomalies IN ACCESS EXCLUSIVE MODE")
-            sent = await ground.send(topic, storm_of(count, FAULTS, topic))
+            sent = await ground.send(topic, storm_of(count, ground.many(FAULTS, 20), topic))
         found = await ground.measure(programs, COUNTED, sent, GROUP, first=AT_ONCE)
         for program in programs:
             await stop(program)

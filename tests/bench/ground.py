@@ -50,8 +50,8 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """How a contestant did: events a second between the first look that saw one and the last, processor time an event
-    (of its own processes, not of the services), and how many of how many it did in the time it had.
+    """How a contestant did: events a second from the last look that saw none, processor time an event (of its own
+    processes, not of the services), and how many of how many it did in the time it had.
     """
 
     rate: float
@@ -184,14 +184,15 @@ class Ground:
     ) -> Measured:  # fmt: skip
         """Look until all is counted, the time is up, or a contestant died. All counted: wait for its offsets too.
 
-        The clock begins with the first look at which ``first`` is not 0, so that a start costs nobody time.
+        The clock begins with the last look at which ``first`` was 0, so that a start costs nobody time.
         """
-        began = time.perf_counter()
+        asked = time.perf_counter()
+        began, cpu = asked, cpu_of(programs)
         while not await self.value(first):
             alive(programs)
-            assert time.perf_counter() - began < READY_SECONDS, f"nothing was counted:\n{programs[0].output[-3000:]}"
+            began, cpu = time.perf_counter(), cpu_of(programs)
+            assert began - asked < READY_SECONDS, f"nothing was counted:\n{programs[0].output[-3000:]}"
             await asyncio.sleep(POLL)
-        began, at_first, cpu = time.perf_counter(), await self.value(query), cpu_of(programs)
         while True:
             now = await self.value(query)
             seconds, spent = time.perf_counter() - began, cpu_of(programs) - cpu
@@ -199,7 +200,7 @@ class Ground:
                 break
             alive(programs)
             await asyncio.sleep(POLL)
-        done = max(now - at_first, 1)
+        done = max(now, 1)
         level = now == sent.count and await self._level(sent, group)
         return Measured(done / max(seconds, POLL), spent / done * 1e6, now, sent.count, level)
 

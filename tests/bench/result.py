@@ -73,6 +73,7 @@ class Result:
             | found
             | {
                 "ratios": {name: rounded(ratio) for name, ratio in ratios.items()},
+                "processor_us": {row.name: rounded(row.cpu_us) for row in self.rows if row.cpu_us is not None},
                 "missing": {row.name: row.note for row in self.rows if row.value is None},
                 "cpus": os.cpu_count(), "commit": commit(),
             }

@@ -22,7 +22,7 @@ def main(port: int, path: str, clients: int, each: int) -> None:
     for _ in range(clients):
         line = _connected(port, path)
         tails[line] = b""
-        selector.register(line, selectors.EVENT_READ)
+        selector.register(line, selectors.EVENT_READ, line)
     print("connected", flush=True)
     seen, dropped, first, last = 0, 0, 0.0, time.perf_counter()
     while seen < clients * each and dropped < clients:
@@ -30,8 +30,7 @@ def main(port: int, path: str, clients: int, each: int) -> None:
         if first and not ready and time.perf_counter() - last > PATIENCE:
             break
         for key, _ in ready:
-            line = key.fileobj
-            assert isinstance(line, socket.socket)
+            line = key.data
             try:
                 data = line.recv(1 << 18)
             except OSError:
