@@ -13,7 +13,7 @@ from pipeline.worker import GROUP
 from tests.bench.cases import case
 from tests.bench.ground import DECIDED, Ground, Measured, stop
 from tests.bench.load import distinct
-from tests.bench.result import Result
+from tests.bench.result import Kind, Result
 from tests.model_server import model_server, slow
 from tests.program import until
 
@@ -60,14 +60,15 @@ async def latency(ground: Ground, result: Result) -> None:
         rate = saturated.rate / 2
         half = await _paced(ground, topic, "half", ground.many(HALF), rate, arrived)
     await stop(program)
-    load = f"half load ({rate:.0f}/s)"
-    result.against = f"p99 at {load}"
-    for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
-        note = f"of {len(half):,}" if name == "p50" else ""
-        result.add("ours", f"{name} at {load}", percentile(half, share), note=note, compared=False)
-    for name, share in (("p50", 0.5), ("p99", 0.99)):
-        note = f"of {len(idle):,}, {IDLE_RATE:g}/s"
-        result.add("floor", f"{name} idle", percentile(idle, share), note=note, compared=name == "p99")
+    result.against = "p99 at half load"
+    paced: list[tuple[Kind, str, list[float], float]] = [
+        ("ours", "at half load", half, rate), ("floor", "idle", idle, IDLE_RATE)
+    ]  # fmt: skip
+    for kind, when, times, per_second in paced:
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
+            note = f"of {len(times):,}, {per_second:.0f} a second"
+            compared = f"{name} {when}" == "p99 idle"
+            result.add(kind, f"{name} {when}", percentile(times, share), note=note, compared=compared)
 
 
 async def _decided(ground: Ground, count: int, environment: dict[str, str]) -> Measured:

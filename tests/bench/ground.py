@@ -91,9 +91,6 @@ class Ground:
         """How many, at this scale."""
         return max(int(full * self.scale), least)
 
-    def say(self, text: str) -> None:
-        print(f"  {text}", flush=True)
-
     async def anew(self, **environment: str) -> dict[str, str]:
         """Empty tables, new topics; returns what the program has to be told of them."""
         self._runs += 1

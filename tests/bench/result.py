@@ -47,6 +47,7 @@ class Result:
         compared: bool = True,
     ) -> None:  # fmt: skip
         self.rows.append(Row(kind, name, value, cpu_us, note, compared))
+        print(f"  {kind}: {name}: {'not measured' if value is None else shown(value)} {note}".rstrip(), flush=True)
 
     @property
     def basis(self) -> Row | None:
