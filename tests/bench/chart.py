@@ -1,11 +1,12 @@
-"""Horizontal bars on a logarithmic scale, as SVG: a bar's length tells a ratio whatever the machine."""
+"""Horizontal bars on a logarithmic scale, as SVG: equal distances are equal ratios, whatever the machine."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH, LEFT, RIGHT, TOP, STEP, THICK = 860, 250, 90, 76, 30, 18
+WIDTH, LEFT, RIGHT, TOP, STEP, THICK = 860, 250, 90, 96, 30, 18
 COLOURS = {"ours": "#2f6fde", "peers": "#8a94a6", "floor": "#d9a13b"}
 _TEXT = 'font-family="system-ui, sans-serif"'
 
@@ -20,14 +21,15 @@ class Bar:
     label: str
 
 
-def bars(title: str, unit: str, rows: Sequence[Bar]) -> str:
-    """The whole picture."""
+def bars(title: str, says: str, unit: str, rows: Sequence[Bar]) -> str:
+    """The whole picture; ``says`` may take two lines."""
     low, high = decades([row.value for row in rows])
     height = TOP + STEP * len(rows) + 34
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        _text(16, 26, title if len(title) <= 105 else f"{title[:104]}…", size=14, weight="600"),
+        _text(16, 24, title, size=14, weight="600"),
+        *(_text(16, 42 + 16 * number, line) for number, line in enumerate(textwrap.wrap(says, 125)[:2])),
         *_legend(unit),
     ]
     bottom = TOP + STEP * len(rows)
@@ -58,11 +60,11 @@ def _x(value: float, low: int, high: int) -> float:
 
 
 def _legend(unit: str) -> list[str]:
-    parts = [_text(16, 48, f"{unit}, logarithmic", colour="#667085")]
+    parts = [_text(16, 80, f"{unit}, logarithmic", colour="#667085")]
     for number, (kind, colour) in enumerate(COLOURS.items()):
         at = LEFT + 90 * number
-        parts.append(f'<rect x="{at}" y="39" width="11" height="11" rx="2" fill="{colour}"/>')
-        parts.append(_text(at + 17, 48, kind, colour="#667085"))
+        parts.append(f'<rect x="{at}" y="71" width="11" height="11" rx="2" fill="{colour}"/>')
+        parts.append(_text(at + 17, 80, kind, colour="#667085"))
     return parts
 
 

@@ -99,7 +99,7 @@ class Result:
         console.print(table)
         FOLDER.mkdir(exist_ok=True)
         path = FOLDER / f"{self.case}.svg"
-        path.write_text(chart.bars(f"{self.case}: {self.says}", self.unit, self._bars()))
+        path.write_text(chart.bars(self.case, self.says, self.unit, self._bars()))
         console.print(f"chart: {path.relative_to(ROOT)}", highlight=False)
 
     def _bars(self) -> Sequence[chart.Bar]:

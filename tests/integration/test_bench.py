@@ -44,10 +44,10 @@ def test_ratios_are_ours_by_theirs() -> None:
 def test_the_chart_is_svg_and_shows_each() -> None:
     """Each bar has its name, escaped, and a longer one stands for a larger value."""
     rows = [chart.Bar("ours", "a < b", 10.0, "10"), chart.Bar("floor", "bare", 1000.0, "1,000")]
-    picture = chart.bars("title", "anomalies/s", rows)
+    picture = chart.bars("title", "What it says.", "anomalies/s", rows)
     root = ET.fromstring(picture)
     texts = {element.text for element in root.iter() if element.tag.endswith("text")}
-    assert {"a < b", "bare", "1,000", "title"} <= texts
+    assert {"a < b", "bare", "1,000", "title", "What it says."} <= texts
     widths = [float(e.get("width", "0")) for e in root.iter() if e.tag.endswith("rect") and e.get("height") == "18"]
     assert widths[0] < widths[1]
 
