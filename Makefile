@@ -11,7 +11,7 @@ ON_KAFKA := tests/integration/test_kafka.py tests/integration/test_slack.py test
 # What `make test` repeats on Apache Kafka where Java and Maven are found: what differs most from broker to broker.
 ON_APACHE := tests/integration/test_kafka.py tests/integration/test_slack.py tests/chaos/test_scenarios.py::test_the_promise_holds[worker-killed-in-500-slow-decisions]
 
-.PHONY: help setup up demo test test-kafka test-docker chaos soak eval check lock generate clean
+.PHONY: help setup up demo test test-kafka test-docker chaos soak eval bench check lock generate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,13 @@ eval: setup ## measure retrieval and confidence on deploy/eval and eval-hard, an
 	@$(BIN)/pulseguard eval --dataset deploy/eval
 	@$(BIN)/pulseguard eval --dataset deploy/eval-hard
 	@[ -z "$(EVAL_DATASET)" ] || $(BIN)/pulseguard eval --dataset "$(EVAL_DATASET)"
+
+# Each case in full takes minutes: make bench CASE=storm SCALE=0.1
+CASE := all
+SCALE := 1
+
+bench: setup ## ours beside peers and floors, as ratios of one run (CASE=all, SCALE=1); charts in .bench
+	@$(BIN)/python -m tests.bench $(CASE) --scale $(SCALE)
 
 check: setup ## lint, format, types, generated documents
 	$(BIN)/ruff check .
