@@ -6,15 +6,18 @@ forgets what is in flight before it is drained). A commit past an unfinished eve
 `Progress` replaces that bookkeeping; `TrackedTransport` puts it into Faust's consumer.
 """
 
+import asyncio
 import importlib.metadata
 from collections import defaultdict
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Generator, Iterator
+from typing import Any, Self
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import tuples
+from mode import services
 
 WRITTEN_FOR = "0.15.3"
+_RACERS = 2
 
 
 class Progress:
@@ -91,6 +94,23 @@ class TrackedConsumer(driver.Consumer):  # type: ignore[misc]
         for tp in revoked:
             self._progress.pop(tp, None)
 
+    async def wait_first(self, *waits: Any, timeout: Any = None) -> Any:  # noqa: ASYNC109 - Faust's
+        """The race between the delivery of a record and a stop of the flow, won at once where nothing has to wait.
+
+        Faust makes four tasks for every record, a fifth of a worker's time in a storm, though the stream nearly always
+        takes the record at once. So the delivery is begun here, and raced only if it has to wait.
+        """
+        if len(waits) != _RACERS or timeout is not None or not all(map(asyncio.iscoroutine, waits)):
+            return await super().wait_first(*waits, timeout=timeout)
+        delivery, stopped = waits
+        try:
+            waits_for = delivery.send(None)
+        except StopIteration as ended:
+            stopped.close()
+            await asyncio.sleep(0)  # who settles has its turn
+            return services.WaitResults([delivery], [ended.value], stopped=False)
+        return await super().wait_first(_ended(_Begun(delivery, waits_for)), stopped, timeout=timeout)
+
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[Any]:
         return (tp for tp in list(self._progress) if topics is None or tp in topics or tp.topic in topics)
 
@@ -106,6 +126,32 @@ class TrackedTransport(driver.Transport):  # type: ignore[misc]
 
     Consumer = TrackedConsumer
     fetch_wait_ms = 500
+
+
+class _Begun(Generator[Any, Any, Any]):
+    """A coroutine that was begun by hand and waits for something: awaited, it first waits for that."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def send(self, value: Any) -> Any:
+        waits_for, self._waits_for = self._waits_for, None
+        return self._coroutine.send(value) if waits_for is None else waits_for
+
+    def throw(self, *error: Any) -> Any:
+        self._waits_for = None
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Self:
+        return self
+
+
+async def _ended(begun: _Begun) -> Any:
+    return await begun
 
 
 def _wake(future: Any) -> None:

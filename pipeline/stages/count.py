@@ -36,25 +36,43 @@ class Opening:
 
 
 async def count(connection: Any, arrivals: Sequence[Arrival], grouping: Grouping) -> list[Opening]:
-    """Count what was not seen before; returns who asks for a decision, also of what was seen."""
+    """Count what was not seen before; returns who asks for a decision, also of what was seen.
+
+    Where no episode opens, which is nearly always in a storm, there are three statements: lock, read, write. The locks
+    come in a statement of their own: what is read must be newer than they are.
+    """
     ids = [arrival.anomaly_id for arrival in arrivals]
     prints = sorted({arrival.fingerprint for arrival in arrivals})
     await connection.execute(_LOCK_FINGERPRINTS, prints)
-    seen = {row["id"] for row in await connection.fetch("SELECT id FROM anomalies WHERE id = ANY($1)", ids)}
+    seen: set[str] = set()
+    latest: dict[str, Episode] = {}
+    for row in await connection.fetch(_READ, ids, prints):
+        if row["fingerprint"] is None:
+            seen.add(row["id"])
+        else:
+            latest[row["fingerprint"]] = _episode(row)
     fresh = {arrival.anomaly_id: arrival for arrival in reversed(arrivals) if arrival.anomaly_id not in seen}
-    if fresh:
-        in_order = [fresh[a.anomaly_id] for a in arrivals if fresh.get(a.anomaly_id) is a]
-        latest = {row["fingerprint"]: _episode(row) for row in await connection.fetch(_LATEST_EPISODES, prints)}
-        changes = advance(in_order, latest, grouping.rules)
+    in_order = [fresh[a.anomaly_id] for a in arrivals if fresh.get(a.anomaly_id) is a]
+    changes = advance(in_order, latest, grouping.rules)
+    known = [episode for episode in changes.episodes.values() if episode.opened_by is None]
+    new = [episode for episode in changes.episodes.values() if episode.opened_by is not None]
+    if new:
         await _place(connection, changes, grouping)
         # Closing comes first: only one episode of a fingerprint may go on.
+        await connection.execute(_UPDATE_EPISODES, *_columns(known))
+        known = []
         for active in (False, True):
-            await _write_episodes(connection, [e for e in changes.episodes.values() if (e.state in ACTIVE) is active])
-        await _write_revisions(connection, changes)
-        await _write_anomalies(connection, in_order, changes.episode_of)
-    await _write_progress(connection, arrivals)
-    rows = await connection.fetch(_OPENINGS, ids)
-    return [Opening(**row) for row in rows]
+            await _insert_episodes(connection, [episode for episode in new if (episode.state in ACTIVE) is active])
+    written = await connection.fetchval(
+        _WRITE, *_columns(known), *_anomaly_columns(in_order, changes.episode_of), *_progress_columns(arrivals)
+    )
+    if written != len(in_order):
+        # The same id under another fingerprint, which our locks do not cover: count again, knowing it.
+        raise Unavailable("postgres", "another worker recorded an anomaly of this batch meanwhile")
+    if not (seen or changes.revisions):
+        return []
+    await _write_revisions(connection, changes)
+    return [Opening(**row) for row in await connection.fetch(_OPENINGS, ids)]
 
 
 def encoded(value: msgspec.Struct) -> bytes:
@@ -105,29 +123,26 @@ async def _place(connection: Any, changes: Changes, grouping: Grouping) -> None:
     )
 
 
-async def _write_episodes(connection: Any, episodes: Sequence[Episode]) -> None:
-    new = [episode for episode in episodes if episode.opened_by is not None]
-    known = [episode for episode in episodes if episode.opened_by is None]
-    if known:
-        await connection.execute(_UPDATE_EPISODES, *_columns(known))
-    if new:
-        openers = [episode.opened_by for episode in new if episode.opened_by is not None]
-        anomalies = [opener.anomaly for opener in openers]
-        await connection.execute(
-            _INSERT_EPISODES,
-            *_columns(new),
-            [episode.fingerprint for episode in new],
-            [episode.situation_id for episode in new],
-            [opener.anomaly_id for opener in openers],
-            [opener.received_at for opener in openers],
-            [began(opener.anomaly, opener.received_at) for opener in openers],
-            [anomaly.service for anomaly in anomalies],
-            [anomaly.environment for anomaly in anomalies],
-            [anomaly.error_type for anomaly in anomalies],
-            [anomaly.source for anomaly in anomalies],
-            [anomaly.message for anomaly in anomalies],
-            [msgspec.json.encode(anomaly.labels).decode() for anomaly in anomalies],
-        )
+async def _insert_episodes(connection: Any, episodes: Sequence[Episode]) -> None:
+    if not episodes:
+        return
+    openers = [episode.opened_by for episode in episodes if episode.opened_by is not None]
+    anomalies = [opener.anomaly for opener in openers]
+    await connection.execute(
+        _INSERT_EPISODES,
+        *_columns(episodes),
+        [episode.fingerprint for episode in episodes],
+        [episode.situation_id for episode in episodes],
+        [opener.anomaly_id for opener in openers],
+        [opener.received_at for opener in openers],
+        [began(opener.anomaly, opener.received_at) for opener in openers],
+        [anomaly.service for anomaly in anomalies],
+        [anomaly.environment for anomaly in anomalies],
+        [anomaly.error_type for anomaly in anomalies],
+        [anomaly.source for anomaly in anomalies],
+        [anomaly.message for anomaly in anomalies],
+        [msgspec.json.encode(anomaly.labels).decode() for anomaly in anomalies],
+    )
 
 
 def _columns(episodes: Sequence[Episode]) -> list[list[Any]]:
@@ -154,9 +169,8 @@ async def _write_revisions(connection: Any, changes: Changes) -> None:
         )
 
 
-async def _write_anomalies(connection: Any, arrivals: Sequence[Arrival], episode_of: dict[str, str | None]) -> None:
-    written = await connection.fetch(
-        _WRITE_ANOMALIES,
+def _anomaly_columns(arrivals: Sequence[Arrival], episode_of: dict[str, str | None]) -> list[list[Any]]:
+    return [
         [arrival.anomaly_id for arrival in arrivals],
         [episode_of[arrival.anomaly_id] for arrival in arrivals],
         [arrival.topic_id for arrival in arrivals],
@@ -164,24 +178,20 @@ async def _write_anomalies(connection: Any, arrivals: Sequence[Arrival], episode
         [arrival.offset for arrival in arrivals],
         [arrival.received_at for arrival in arrivals],
         [encoded(arrival.anomaly).decode() for arrival in arrivals],
-    )
-    if len(written) != len(arrivals):
-        # The same id under another fingerprint, which our locks do not cover: count again, knowing it.
-        raise Unavailable("postgres", "another worker recorded an anomaly of this batch meanwhile")
+    ]
 
 
-async def _write_progress(connection: Any, arrivals: Sequence[Arrival]) -> None:
+def _progress_columns(arrivals: Sequence[Arrival]) -> list[list[Any]]:
     newest: dict[tuple[str, int], int] = {}
     for arrival in arrivals:
         where = (arrival.topic_id, arrival.partition)
         newest[where] = max(newest.get(where, 0), arrival.offset + 1)
     rows = sorted(newest.items())
-    await connection.execute(
-        _WRITE_PROGRESS,
+    return [
         [topic_id for (topic_id, _), _ in rows],
         [partition for (_, partition), _ in rows],
         [offset for _, offset in rows],
-    )
+    ]
 
 
 # A lock a fingerprint, taken in one order: two workers neither deadlock nor open two episodes of one fault.
@@ -190,10 +200,16 @@ SELECT count(pg_advisory_xact_lock(key)) FROM (
     SELECT DISTINCT hashtextextended(fingerprint, 0) AS key FROM unnest($1::text[]) AS fingerprint ORDER BY 1
 ) AS ordered
 """
-_LATEST_EPISODES = """
-SELECT latest.* FROM unnest($1::text[]) AS wanted, LATERAL (
+# Ids that were seen, and each fingerprint's latest episode.
+_READ = """
+SELECT id, NULL AS fingerprint, NULL AS state, NULL::bigint AS occurrences, NULL::timestamptz AS last_seen_at,
+    NULL AS severity, NULL::float8 AS spike, NULL::integer AS revision, NULL::float8 AS revised_spike,
+    NULL::bigint AS decided, NULL AS situation_id
+FROM anomalies WHERE id = ANY($1)
+UNION ALL
+SELECT latest.* FROM unnest($2::text[]) AS wanted, LATERAL (
     SELECT id, fingerprint, state, occurrences, last_seen_at, severity, spike, revision, revised_spike, decided,
-           situation_id
+        situation_id
     FROM episodes WHERE fingerprint = wanted ORDER BY ordinal DESC LIMIT 1
 ) AS latest
 """
@@ -232,16 +248,20 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[
 ON CONFLICT (key) DO UPDATE
 SET situation_id = excluded.situation_id, first_at = excluded.first_at, last_at = excluded.last_at
 """
-_WRITE_ANOMALIES = """
-INSERT INTO anomalies (id, episode_id, topic_id, kafka_partition, kafka_offset, received_at, body)
-SELECT * FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[], $6::timestamptz[], $7::jsonb[]
+_WRITE = f"""
+WITH updated AS ({_UPDATE_EPISODES}),
+written AS (
+    INSERT INTO anomalies (id, episode_id, topic_id, kafka_partition, kafka_offset, received_at, body)
+    SELECT * FROM unnest(
+        $10::text[], $11::text[], $12::text[], $13::integer[], $14::bigint[], $15::timestamptz[], $16::jsonb[]
+    )
+    ON CONFLICT (id) DO NOTHING RETURNING 1
+),
+progressed AS (
+    INSERT INTO progress (topic_id, kafka_partition, next_offset)
+    SELECT * FROM unnest($17::text[], $18::integer[], $19::bigint[])
+    ON CONFLICT (topic_id, kafka_partition) DO UPDATE
+    SET next_offset = greatest(progress.next_offset, excluded.next_offset)
 )
-ON CONFLICT (id) DO NOTHING RETURNING id
-"""
-_WRITE_PROGRESS = """
-INSERT INTO progress (topic_id, kafka_partition, next_offset)
-SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
-ON CONFLICT (topic_id, kafka_partition) DO UPDATE
-SET next_offset = greatest(progress.next_offset, excluded.next_offset)
-"""
+SELECT count(*) FROM written
+"""  # noqa: S608 - ours

@@ -31,7 +31,9 @@ READY_SECONDS = 120.0
 LEVEL_SECONDS = 60.0
 OURS_SECONDS = 300.0
 POLL = 0.05
-TABLES = "anomalies, episodes, decisions, feedback, notifications, progress"
+TABLES = (
+    "anomalies, episodes, revisions, situation_keys, decisions, provenance, feedback, notifications, messages, progress"
+)
 COUNTED = "SELECT coalesce(sum(occurrences), 0)::bigint FROM episodes"
 ARRIVED = "SELECT count(*) FROM (SELECT FROM anomalies LIMIT 1) AS one"
 AT_ONCE = "SELECT 1"

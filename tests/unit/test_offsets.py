@@ -1,9 +1,13 @@
 """The committable offset, against a model that is too simple to be wrong."""
 
+import asyncio
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.offsets import Progress, check_version
+from pipeline.offsets import Progress, TrackedConsumer, check_version
 
 Steps = st.lists(st.tuples(st.sampled_from(["deliver", "finish"]), st.integers(0, 11), st.integers(1, 4)), max_size=60)
 
@@ -62,3 +66,59 @@ def test_the_head_of_the_line_is_not_one_off():
 
 def test_the_installed_faust_is_the_one_the_tracker_was_written_for():
     check_version()
+
+
+async def raced(delivery: Any, stopped: asyncio.Event) -> Any:
+    consumer = object.__new__(TrackedConsumer)
+    consumer._stopped, consumer._crashed = asyncio.Event(), asyncio.Event()
+    consumer.loop = asyncio.get_running_loop()
+    return await consumer.wait_first(delivery, stopped.wait())
+
+
+async def test_a_delivery_that_waits_for_nothing_is_no_race():
+    """Its value is there at once, its error too, and the other side was never begun."""
+
+    async def delivered() -> str:
+        return "delivered"
+
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    assert (await raced(delivered(), asyncio.Event())).results == ["delivered"]
+    with pytest.raises(ZeroDivisionError):
+        await raced(broken(), asyncio.Event())
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+async def test_a_delivery_that_waits_goes_on_where_it_was(steps: int):
+    """Begun by hand, it is raced from its first wait on; what it waits for, and errors, reach it."""
+    seen: list[int] = []
+
+    async def delivered() -> str:
+        for step in range(steps):
+            await asyncio.sleep(0.01 if step else 0)
+            seen.append(step)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        return "delivered"
+
+    assert (await raced(delivered(), asyncio.Event())).results == ["delivered"]
+    assert seen == list(range(steps))
+
+
+async def test_a_stop_ends_a_delivery_that_waits():
+    """What waits for room in a stream is cancelled, and closes what it holds."""
+    closed = asyncio.Event()
+
+    async def delivered() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.02, stopped.set)
+    await raced(delivered(), stopped)
+    async with asyncio.timeout(1):
+        await closed.wait()

@@ -35,10 +35,11 @@ WITH rows AS (
     ON CONFLICT (id) DO NOTHING RETURNING id
 )
 INSERT INTO episodes (
-    id, fingerprint, state, opened_by, occurrences, service, environment, error_type, severity, opened_at, last_seen_at
+    id, fingerprint, state, opened_by, occurrences, service, environment, error_type, severity, opened_at,
+    last_seen_at, began_at
 )
 SELECT 'ep_' || fingerprint, fingerprint, 'open', min(id), count(DISTINCT id), min(service), min(environment),
-    min(error_type), min(severity), min(received_at), max(received_at)
+    min(error_type), min(severity), min(received_at), max(received_at), min(received_at)
 FROM rows WHERE id IN (SELECT id FROM fresh) GROUP BY fingerprint
 ON CONFLICT (id) DO UPDATE SET occurrences = episodes.occurrences + excluded.occurrences,
     last_seen_at = greatest(episodes.last_seen_at, excluded.last_seen_at)
@@ -49,9 +50,10 @@ WITH fresh AS (
     VALUES ($1, 'ep_' || $7, $2, $3, $4, $5, $6::jsonb) ON CONFLICT (id) DO NOTHING RETURNING id
 )
 INSERT INTO episodes (
-    id, fingerprint, state, opened_by, occurrences, service, environment, error_type, severity, opened_at, last_seen_at
+    id, fingerprint, state, opened_by, occurrences, service, environment, error_type, severity, opened_at,
+    last_seen_at, began_at
 )
-SELECT 'ep_' || $7, $7, 'open', $1, 1, $8, $9, $10, $11, $5, $5 FROM fresh
+SELECT 'ep_' || $7, $7, 'open', $1, 1, $8, $9, $10, $11, $5, $5, $5 FROM fresh
 ON CONFLICT (id) DO UPDATE SET occurrences = episodes.occurrences + 1,
     last_seen_at = greatest(episodes.last_seen_at, excluded.last_seen_at)
 """
