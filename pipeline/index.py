@@ -15,12 +15,12 @@ import uuid
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from operator import mul
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 import msgspec
+import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException
 
@@ -32,7 +32,6 @@ from schemas import Action, Evidence, Incident, Signals
 
 _CANDIDATES = 30
 """How many hits of each kind are fused. More cost time and find no more: deploy/RETRIEVAL.md."""
-_COSINE, _BM25 = "$score[0]", "$score[1]"
 _WORDS_SHARE, _SHORT = 1.75, 6
 """The weight of BM25, and the words added to a query's own when it is made a share: one word in common says little."""
 _FAILED = 0.05
@@ -111,25 +110,50 @@ class Index:
         self, queries: Sequence[Query], limit: int = 5, hidden: Collection[str] = (),
         only: Mapping[str, str] | None = None,
     ) -> list[Found]:  # fmt: skip
-        """The nearest incidents of each query, fused in Qdrant by `_fused`.
+        """The nearest incidents of each query, by meaning and by words, the two fused by `_fused`.
 
         Incidents of these ``hidden`` ids are passed over, and so are those whose payload differs from ``only``.
         An evidence's ``score`` is the cosine similarity of the dense vectors, which means something by itself.
+
+        Two calls for all queries together: the hits, and what the best of them say. Qdrant could fuse them itself; its
+        in-process mode takes four times as long for that as for the search.
         """
         texts = [query.text for query in queries]
         dense = await self._embedder.embed(texts)
         sparse = await self._embedder.sparse_query(texts)
         seen = _filter(hidden, only or {})
+        wanted = max(limit, _COMPARED)
         requests = [
-            _request(query, vector, terms, max(limit, _COMPARED), seen, self._size)
-            for query, vector, terms in zip(queries, dense, sparse, strict=True)
+            request
+            for vector, terms in zip(dense, sparse, strict=True)
+            for request in _requests(vector, terms, max(wanted, _CANDIDATES), seen)
         ]
         with _translated():
-            answers = await self._client.query_batch_points(self._collection, requests=requests)
-        return [
-            _found(query, vector, terms[0], answer.points, limit)
-            for query, vector, terms, answer in zip(queries, dense, sparse, answers, strict=True)
+            hits = [found.points for found in await self._client.query_batch_points(self._collection, requests)]
+        ranked = [
+            _fused(query, len(terms[0]), self._size, by_meaning, by_words)[:wanted]
+            for query, terms, by_meaning, by_words in zip(queries, sparse, hits[::2], hits[1::2], strict=True)
         ]
+        known = await self._known({point for scores in ranked for point, _ in scores})
+        return [
+            _found(query, vector, terms[0], [(known[point], score) for point, score in scores if point in known], limit)
+            for query, vector, terms, scores in zip(queries, dense, sparse, ranked, strict=True)
+        ]
+
+    async def _known(self, points: Collection[Any]) -> dict[Any, "_Known"]:
+        """What the points say; one that was retired meanwhile is missing."""
+        if not points:
+            return {}
+        with _translated():
+            records: list[Any] = await self._client.retrieve(
+                self._collection, list(points), with_payload=True, with_vectors=True
+            )  # fmt: skip
+        return {
+            record.id: _Known(
+                record.payload, np.asarray(record.vector["dense"]), frozenset(record.vector["sparse"].indices)
+            )
+            for record in records
+        }
 
     async def sync(self, record: Source) -> int:
         """Bring the index level with the record; returns how many incidents changed. Cheap when none did."""
@@ -257,20 +281,24 @@ def _payload(incident: Incident, version: int) -> dict[str, Any]:
     }
 
 
-def _request(
-    query: Query, vector: list[float], terms: Sparse, limit: int, seen: models.Filter | None, size: int
-) -> models.QueryRequest:  # fmt: skip
-    candidates = max(limit, _CANDIDATES)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An incident as the index holds it."""
+
+    payload: dict[str, Any]
+    dense: Any
+    terms: frozenset[int]
+
+
+def _requests(
+    vector: list[float], terms: Sparse, candidates: int, seen: models.Filter | None
+) -> tuple[models.QueryRequest, models.QueryRequest]:  # fmt: skip
+    """The nearest by meaning, and by words, each with what `_fused` looks at."""
     by_words = models.SparseVector(indices=terms[0], values=terms[1])
-    return models.QueryRequest(
-        prefetch=[
-            models.Prefetch(query=vector, using="dense", limit=candidates, filter=seen),
-            models.Prefetch(query=by_words, using="sparse", limit=candidates, filter=seen),
-        ],
-        query=_fused(query, (len(terms[0]) + _SHORT) * math.log(1 + size)),
-        limit=limit,
-        with_payload=True,
-        with_vector=True,
+    fields = ["error_type", "service", "outcome"]
+    return (
+        models.QueryRequest(query=vector, using="dense", limit=candidates, filter=seen, with_payload=fields),
+        models.QueryRequest(query=by_words, using="sparse", limit=candidates, filter=seen, with_payload=fields),
     )
 
 
@@ -287,60 +315,56 @@ def _filter(hidden: Collection[str], only: Mapping[str, str]) -> models.Filter |
     return models.Filter(must=equal, must_not=[models.HasIdCondition(has_id=ids)] if ids else None)
 
 
-def _fused(query: Query, most: float) -> models.FormulaQuery:
-    """``cosine + 1.75 * bm25 / most``, and more for equal fields, less for a failure.
+def _fused(
+    query: Query, words_asked: int, size: int, by_meaning: Sequence[Any], by_words: Sequence[Any]
+) -> list[tuple[Any, float]]:
+    """Points and scores, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for a failure.
 
-    BM25 has no upper bound and rises with the record's size. ``most`` is about what an incident gets that holds each
-    word of the query, all of them rare: over it, BM25 is comparable between queries and records.
+    BM25 has no upper bound and rises with the record's ``size``. ``most`` is about what an incident gets that holds
+    each word of the query, all of them rare: over it, BM25 is comparable between queries and records.
     Scores and not ranks: those say nothing of how sure the order is (deploy/RETRIEVAL.md).
     """
-    terms: list[models.Expression] = [
-        _COSINE,
-        _times(_WORDS_SHARE / most, _BM25),
-        _times(-_FAILED, models.FieldCondition(key="outcome", match=models.MatchValue(value="failed"))),
-    ]
-    for field, value, lift in (
-        ("error_type", query.kind, _SAME_ERROR), ("service", query.service, _SAME_SERVICE)
-    ):  # fmt: skip
-        if value:
-            same = models.FieldCondition(key=field, match=models.MatchValue(value=value))
-            terms.append(_times(lift, same))
-    return models.FormulaQuery(formula=models.SumExpression(sum=terms), defaults={_COSINE: _UNSEEN_COSINE, _BM25: 0.0})
+    most = (words_asked + _SHORT) * math.log(1 + size)
+    cosines = {hit.id: hit.score for hit in by_meaning}
+    shares = {hit.id: hit.score / most for hit in by_words}
+    scores = {
+        hit.id: cosines.get(hit.id, _UNSEEN_COSINE)
+        + _WORDS_SHARE * shares.get(hit.id, 0.0)
+        + _SAME_ERROR * bool(query.kind and hit.payload["error_type"] == query.kind)
+        + _SAME_SERVICE * bool(query.service and hit.payload["service"] == query.service)
+        - _FAILED * (hit.payload["outcome"] == "failed")
+        for hit in (*by_meaning, *by_words)
+    }
+    return sorted(scores.items(), key=lambda scored: (-scored[1], str(scored[0])))
 
 
-def _times(factor: float, part: models.Expression) -> models.MultExpression:
-    return models.MultExpression(mult=[factor, part])
-
-
-def _found(query: Query, vector: list[float], terms: list[int], points: list[Any], limit: int) -> Found:
-    if not points:
+def _found(
+    query: Query, vector: list[float], terms: list[int], hits: Sequence[tuple[_Known, float]], limit: int
+) -> Found:
+    if not hits:
         return Found([], Signals())
-    cosines = [_cosine(vector, point.vector["dense"]) for point in points]
-    first, held = points[0], set(points[0].vector["sparse"].indices)
+    asked = np.asarray(vector)
+    cosines = [float(known.dense @ asked) for known, _ in hits]  # of unit vectors
+    first, score = hits[0]
     signals = Signals(
         similarity=round(cosines[0], 4),
-        margin=round(first.score - _rival(points), 4),
-        coverage=round(sum(term in held for term in terms) / len(terms), 4) if terms else 0.0,
+        margin=round(score - _rival(hits), 4),
+        coverage=round(sum(term in first.terms for term in terms) / len(terms), 4) if terms else 0.0,
         exact=float(bool(query.kind) and query.kind == first.payload["error_type"]),
         agreement=float(cosines[0] >= max(cosines)),
     )
-    return Found([_evidence(point, cosine) for point, cosine in zip(points, cosines, strict=True)][:limit], signals)
+    return Found([_evidence(known, cosine) for (known, _), cosine in zip(hits, cosines, strict=True)][:limit], signals)
 
 
-def _rival(points: list[Any]) -> float:
+def _rival(hits: Sequence[tuple[_Known, float]]) -> float:
     """The score of the nearest one that tells something else: a recurrence of the first is no doubt of it."""
-    first = points[0].vector["dense"]
-    others = (point.score for point in points[1:] if _cosine(first, point.vector["dense"]) < _TWIN)
-    return float(next(others, points[-1].score if len(points) >= _COMPARED else 0.0))
+    first = hits[0][0].dense
+    others = (score for known, score in hits[1:] if float(known.dense @ first) < _TWIN)
+    return next(others, hits[-1][1] if len(hits) >= _COMPARED else 0.0)
 
 
-def _cosine(one: list[float], other: list[float]) -> float:
-    """Of unit vectors."""
-    return float(sum(map(mul, one, other)))
-
-
-def _evidence(point: Any, cosine: float) -> Evidence:
-    payload = point.payload
+def _evidence(known: _Known, cosine: float) -> Evidence:
+    payload = known.payload
     return Evidence(
         incident_id=payload["incident_id"],
         title=payload["title"],
