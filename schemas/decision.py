@@ -56,6 +56,18 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     agreement: float = 0.0
 
 
+class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What an action did in the past incidents that took it: of ``times``, it ``worked`` or ``failed`` in so many.
+
+    The others do not say. ``recovery_minutes`` is the median where it worked; None where no incident tells.
+    """
+
+    times: int
+    worked: int
+    failed: int
+    recovery_minutes: float | None = None
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Advice for one revision of one episode.
 
@@ -63,7 +75,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     probability, 0..1, that the past incident that the advice rests on is the right one; on an escalation, that the
     nearest one is, which did not suffice. ``latency_ms`` runs from the anomaly's arrival in Kafka to the
     decision; ``timings`` are milliseconds per stage. ``situation_id`` is the same for episodes of one cause.
-    ``shadow``: made on trial, and nobody is notified of it.
+    ``shadow``: made on trial, and nobody is notified of it. ``track_record`` is the advised action's, over all that is
+    known; None where a human is asked, or nobody ever did it.
     """
 
     id: str
@@ -94,3 +107,4 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     timings: dict[str, float]
     created_at: datetime
     shadow: bool = False
+    track_record: TrackRecord | None = None

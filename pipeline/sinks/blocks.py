@@ -52,6 +52,16 @@ def trust(decision: Decision) -> str:
     return f"{level} ({decision.confidence_score:.0%})"
 
 
+def done_before(decision: Decision) -> str:
+    """How the advised action did before, in a line of its own; empty where that is not known."""
+    track = decision.track_record
+    if track is None:
+        return ""
+    minutes = "" if track.recovery_minutes is None else f", median {track.recovery_minutes:g} min to recovery"
+    failed = f", failed {track.failed}" if track.failed else ""
+    return f"\nDone {track.times} times before: worked {track.worked}{failed}{minutes}"
+
+
 def title_of(decision: Decision) -> str:
     """What is wrong, in a line; not escaped."""
     mark = _MARKS.get(decision.severity or "", "⚪")
@@ -69,7 +79,7 @@ def render(decision: Decision, members: Sequence[Member] = (), also: Sequence[De
     blocks: list[dict[str, Any]] = [
         _header(title),
         _section(f"*Symptom*\n{escape(decision.symptom, _FIELD)}"),
-        _section(f"*{ask}*\n{escape(decision.recommended_action, _FIELD)}"),
+        _section(f"*{ask}*\n{escape(decision.recommended_action, _FIELD)}{done_before(decision)}"),
         _section(f"*Confidence* {trust(decision)}\n{escape(decision.rationale, _FIELD)}"),
     ]
     if decision.evidence:

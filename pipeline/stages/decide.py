@@ -24,7 +24,7 @@ from pipeline.stages.enrich import ms
 from pipeline.stages.provenance import provenance_of
 from pipeline.stages.publish import event_headers
 from pipeline.stages.record import Record
-from schemas import Decision, EnrichedAnomaly, ModelCall
+from schemas import Decision, EnrichedAnomaly, ModelCall, TrackRecord
 
 _enriched = msgspec.json.Decoder(EnrichedAnomaly)
 
@@ -47,6 +47,7 @@ async def decide(
         decision = compose(
             decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now,
             shadow=settings.shadow,
+            track_record=None if advice.verdict == "escalate" else await record.track_record(advice.action.name),
         )  # fmt: skip
         came_of = provenance_of(decision_id, enriched.signals, calibration, settings.min_confidence, calls)
         body = await record.save_decision(decision, came_of)
@@ -86,7 +87,7 @@ async def advised(
 
 def compose(
     decision_id: str, enriched: EnrichedAnomaly, advice: Advice, catalogue: Catalogue, occurrences: int,
-    decide_ms: float, now: datetime, *, shadow: bool,
+    decide_ms: float, now: datetime, *, shadow: bool, track_record: TrackRecord | None = None,
 ) -> Decision:  # fmt: skip
     """Advice and anomaly to the decision that everybody sees."""
     anomaly = enriched.anomaly
@@ -120,4 +121,5 @@ def compose(
         timings=enriched.timings | {"decide": decide_ms},
         created_at=now,
         shadow=shadow,
+        track_record=track_record,
     )

@@ -18,7 +18,7 @@ from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
 from pipeline.stages.provenance import EXPLANATIONS, FORGET, SAVE_DECISION, explanation_of
-from schemas import Anomaly, Decision, Explanation, Feedback, Incident, Provenance
+from schemas import Anomaly, Decision, Explanation, Feedback, Incident, Provenance, TrackRecord
 
 __all__ = ["Arrival", "Grouping", "Lesson", "Opening", "Record", "open_record"]
 
@@ -152,6 +152,12 @@ class Record:
             row = await connection.fetchrow(_STATS)
         found = dict(row or {})
         return found | {name: msgspec.json.decode(found[name] or "{}") for name in ("by_engine", "by_verdict")}
+
+    async def track_record(self, action: str) -> TrackRecord | None:
+        """What the action of that name did in the past incidents; None where none took it."""
+        async with self.connection() as connection:
+            row = await connection.fetchrow(_TRACK_RECORD, action)
+        return TrackRecord(**row) if row and row["times"] else None
 
     async def upsert_incidents(self, incidents: Sequence[Incident]) -> int:
         """Write incidents; returns how many are new or changed. An unchanged one keeps its version."""
@@ -299,6 +305,16 @@ SELECT
     percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS median_latency_ms,
     percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99_latency_ms
 FROM decisions
+"""
+_TRACK_RECORD = """
+SELECT count(*) AS times, count(*) FILTER (WHERE outcome IN ('resolved', 'mitigated')) AS worked,
+    count(*) FILTER (WHERE outcome = 'failed') AS failed,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY minutes) FILTER (WHERE outcome IN ('resolved', 'mitigated'))
+        AS recovery_minutes
+FROM (
+    SELECT body->>'outcome' AS outcome, (body->>'recovery_minutes')::float8 AS minutes FROM incidents
+    WHERE body->'action'->>'name' = $1
+) AS done
 """
 _UPSERT_INCIDENTS = """
 INSERT INTO incidents (id, body) SELECT * FROM unnest($1::text[], $2::jsonb[])

@@ -21,7 +21,7 @@ from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
 from pipeline.sinks.policy import Policy
 from pipeline.stages.record import Arrival, Grouping, Record, open_record
 from pipeline.stages.situations import Topology, root_of
-from schemas import Action, Anomaly, Decision, Feedback, Incident, Usage
+from schemas import Action, Anomaly, Decision, Feedback, Incident, TrackRecord, Usage
 from tests.conftest import free_port
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -256,6 +256,22 @@ async def test_feedback_is_written_once(record: Record) -> None:
     await record.save_feedback(feedback)
     await record.save_feedback(feedback)
     assert (await record.stats())["feedback"] == 1
+
+
+async def test_the_track_record_of_an_action(record: Record) -> None:
+    """Of all past incidents that took it: how often it worked, failed, and the median minutes where it worked."""
+    act = Action("rollback", "web")
+    told = [("resolved", 10.0), ("mitigated", 30.0), ("resolved", None), ("failed", 500.0), ("unknown", None)]
+    await record.upsert_incidents(
+        [
+            Incident(id=f"i{n}", title="t", action=act, outcome=outcome, recovery_minutes=minutes)  # type: ignore[arg-type]
+            for n, (outcome, minutes) in enumerate(told)
+        ]
+        + [Incident(id="other", title="t", action=Action("scale_out", "web"), outcome="resolved")]
+    )
+    assert await record.track_record("rollback") == TrackRecord(times=5, worked=3, failed=1, recovery_minutes=20.0)
+    assert await record.track_record("scale_out") == TrackRecord(times=1, worked=1, failed=0)
+    assert await record.track_record("nobody_did_that") is None
 
 
 async def test_a_message_is_claimed_once(record: Record) -> None:

@@ -53,6 +53,7 @@ async def test_an_anomaly_is_decided_everywhere(stack: tuple[Stack, Program], co
         "name": "throttle_connections", "target": name, "parameters": {"limit_percent": 30}
     }  # fmt: skip
     assert 0 < decision["confidence_score"] <= 1
+    assert decision["track_record"]["times"] >= decision["track_record"]["worked"] >= 1
     async with aiohttp.ClientSession() as client, client.get(f"{up.http}/v1/decisions/{decision['id']}") as answer:
         assert await answer.json() == decision
     rows = await up.rows(f"SELECT body FROM decisions WHERE id = '{decision['id']}'")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.sinks.blocks import Member, escape, render, render_digest, render_update
-from schemas import Action, Decision, Evidence, Usage
+from schemas import Action, Decision, Evidence, TrackRecord, Usage
 
 
 def decision(text: str) -> Decision:
@@ -61,6 +61,14 @@ def test_a_digest_names_every_decision_and_what_there_is_no_room_for_by_what_it_
     assert "and 2 more" in said
     assert "kind28 on x" in said
     assert "kind29 on x" in said
+
+
+def test_an_advice_says_how_it_did_before():
+    known = msgspec.structs.replace(
+        decision("x"), track_record=TrackRecord(times=9, worked=7, failed=1, recovery_minutes=11.0)
+    )
+    assert "Done 9 times before: worked 7, failed 1, median 11 min to recovery" in str(render(known))
+    assert "times before" not in str(render(decision("x")))
 
 
 def test_a_head_says_when_its_situation_is_over():
