@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.console import opened_record, out, run_async
 from pipeline.errors import Rejected
@@ -77,7 +77,7 @@ def silence_list(
         async with opened_record() as record:
             return await Outbox(record, Policy()).silences(expired=expired)
 
-    table = Table("silence", "matchers", "from", "until", "author", "comment")
+    table = Table(Column("silence", no_wrap=True), "matchers", "from", "until", "author", "comment")
     for silence in run_async(read()):
         times = (f"{moment:%Y-%m-%d %H:%M} UTC" for moment in (silence.starts_at, silence.ends_at))
         texts = (" ".join(silence.matchers), *times, silence.author, silence.comment)

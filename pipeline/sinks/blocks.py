@@ -58,8 +58,7 @@ def done_before(decision: Decision) -> str:
     if track is None:
         return ""
     minutes = "" if track.recovery_minutes is None else f", median {track.recovery_minutes:g} min to recovery"
-    failed = f", failed {track.failed}" if track.failed else ""
-    return f"\nDone {track.times} times before: worked {track.worked}{failed}{minutes}"
+    return f"\nDone before: {track.times}, worked {track.worked}, failed {track.failed}{minutes}"
 
 
 def title_of(decision: Decision) -> str:

@@ -25,7 +25,7 @@ function card(decision) {
   const advice = element("div", `advice ${human ? "escalate" : "recommend"}`, decision.recommended_action);
   const track = decision.track_record;
   const minutes = track && track.recovery_minutes !== null ? `, median ${track.recovery_minutes} min to recovery` : "";
-  const before = track && `done ${track.times} times before: worked ${track.worked}, failed ${track.failed}${minutes}`;
+  const before = track && `done before: ${track.times}, worked ${track.worked}, failed ${track.failed}${minutes}`;
   const trust = element("div", "trust");
   const percent = Math.round(decision.confidence_score * 100);
   const meter = element("meter");
@@ -45,8 +45,7 @@ function card(decision) {
   details.append(evidence);
   const engine = decision.fallback_reason ? `${decision.engine} (${decision.fallback_reason})` : decision.engine;
   const facts = [decision.id, engine, decision.model, `${Math.round(decision.latency_ms)} ms`, `${decision.occurrences} seen`, decision.shadow && "shadow: nobody was notified"];
-  if (before) advice.append(element("div", "facts", before));
-  item.append(top, advice, trust, details, element("div", "facts", facts.filter(Boolean).join(" · ")));
+  item.append(top, advice, ...(before ? [element("div", "facts", before)] : []), trust, details, element("div", "facts", facts.filter(Boolean).join(" · ")));
   return item;
 }
 
