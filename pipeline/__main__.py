@@ -316,6 +316,7 @@ def _configure_log(current: Settings) -> None:
     if level is None:
         raise Misconfigured("LOG_LEVEL", f"{current.log_level!r} is not debug, info, warning or error")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("websockets").setLevel(logging.WARNING)  # Faust lowers the root's level
     render = structlog.dev.ConsoleRenderer() if err.is_terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
