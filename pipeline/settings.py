@@ -60,10 +60,10 @@ class Settings:
     llm_in_flight: int = setting("LLM_IN_FLIGHT", 64, "decisions in flight per worker", minimum=1)
     llm_timeout: float = setting("LLM_TIMEOUT", 15.0, "seconds for all model calls of one decision", minimum=0.1)
     llm_requests_per_minute: int = setting(
-        "LLM_REQUESTS_PER_MINUTE", 1000, "model calls per worker; 0: without limit", minimum=0
+        "LLM_REQUESTS_PER_MINUTE", 20_000, "model calls per worker; 0: without limit", minimum=0
     )
     llm_tokens_per_minute: int = setting(
-        "LLM_TOKENS_PER_MINUTE", 3_000_000, "tokens per worker, asked and answered; 0: without limit", minimum=0
+        "LLM_TOKENS_PER_MINUTE", 40_000_000, "tokens per worker, asked and answered; 0: without limit", minimum=0
     )
     llm_daily_usd: float = setting(
         "LLM_DAILY_USD", 25.0, "what all workers may spend on a day (UTC); 0: without limit", minimum=0
