@@ -75,9 +75,11 @@ class Record:
     async def close_quiet_episodes(self, quiet_seconds: float) -> int:
         """Call quiet what nothing came for, by the records' clock and by ours; returns how many.
 
-        A backlog's anomalies are old, and their episodes go on while it is worked off.
+        A backlog's anomalies are old, and their episodes go on while it is worked off. What leads to situations that
+        are a month old is forgotten with it.
         """
         async with self.connection() as connection:
+            await connection.execute("DELETE FROM situation_keys WHERE last_at < now() - interval '30 days'")
             rows = await connection.fetch(_CLOSE_QUIET, timedelta(seconds=quiet_seconds))
         return len(rows)
 

@@ -101,7 +101,11 @@ async def test_a_quiet_period_closes_an_episode(record: Record, database_url: st
     assert await record.close_quiet_episodes(900) == 0
     async with record.connection() as connection:
         await connection.execute("UPDATE episodes SET touched_at = now() - interval '1 hour'")
+        kept = await connection.fetchval("SELECT count(*) FROM situation_keys")
+        await connection.execute("INSERT INTO situation_keys VALUES ('old', 'sit', '2020-01-01', '2020-01-01')")
     assert await record.close_quiet_episodes(900) == 1
+    async with record.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM situation_keys") == kept > 0
     assert [row["state"] for row in await record.episodes()] == ["quiet"]
     await record.record_arrivals([arrival("b", 899)], Grouping())
     assert [(row["state"], row["occurrences"]) for row in await record.episodes()] == [("open", 2)]
