@@ -34,12 +34,13 @@ log = structlog.get_logger()
 
 
 async def run_slack(settings: Settings, record: Record, sender: kafka.Sender, policy: Policy) -> None:
-    """Tell of decisions as they come, until cancelled."""
+    """Tell of decisions as they come, until cancelled. Ends with what a poster dies of: a bug."""
     slack = open_slack(settings)
     default = slack.channel or ("webhook" if slack.limited else "log")
     outbox = Outbox(record, policy, default, routed=slack.channel is not None)
-    posters = _Posters(settings, outbox, sender, slack, policy.limits.pace if slack.limited else 0.0)
-    try:
+    pace = policy.limits.pace if slack.limited else 0.0
+    async with asyncio.TaskGroup() as group:
+        posters = _Posters(group, settings, outbox, sender, slack, pace)
         for channel in await until_available(outbox.channels):
             posters.wake(channel)
         async with kafka.subscribe(settings, [settings.topic_decisions], GROUP) as subscription:
@@ -48,9 +49,6 @@ async def run_slack(settings: Settings, record: Record, sender: kafka.Sender, po
                 await _acknowledge(subscription, batch)
                 for channel in channels:
                     posters.wake(channel)
-                posters.check()
-    finally:
-        await posters.close()
 
 
 async def _take(
@@ -66,7 +64,23 @@ async def _take(
         else:
             again = any(name == RETRIED for name, _ in message.headers)  # a human mended what Slack refused
             news.append(News(decision, message, again))
-    return await until_available(lambda: outbox.take(news))
+    try:
+        return await until_available(lambda: outbox.take(news))
+    except Rejected:
+        return await _take_one_by_one(settings, outbox, sender, news)
+
+
+async def _take_one_by_one(
+    settings: Settings, outbox: Outbox, sender: kafka.Sender, batch: Sequence[News]
+) -> set[str]:  # fmt: skip
+    """What PostgreSQL refuses is a dead letter, and costs nobody else's message."""
+    channels: set[str] = set()
+    for news in batch:
+        try:
+            channels |= await until_available(lambda: outbox.take([news]))  # noqa: B023 - awaited at once
+        except Rejected as exc:
+            await _reject(settings, sender, news.message, exc.reason)
+    return channels
 
 
 async def _reject(settings: Settings, sender: kafka.Sender, message: kafka.Message, reason: str) -> None:
@@ -86,34 +100,23 @@ class _Posters:
     """A task a channel; one channel that Slack limits holds no other up."""
 
     def __init__(
-        self, settings: Settings, outbox: Outbox, sender: kafka.Sender, slack: Slack, pace: float
+        self, group: asyncio.TaskGroup, settings: Settings, outbox: Outbox, sender: kafka.Sender, slack: Slack,
+        pace: float,
     ) -> None:  # fmt: skip
+        self._group = group
         self._settings = settings
         self._outbox = outbox
         self._sender = sender
         self._slack = slack
         self._pace = pace
         self._wakes: dict[str, asyncio.Event] = {}
-        self._tasks: list[asyncio.Task[None]] = []
 
     def wake(self, channel: str) -> None:
         """There is something for it."""
         if channel not in self._wakes:
             self._wakes[channel] = asyncio.Event()
-            self._tasks.append(asyncio.create_task(self._run(channel), name=f"slack {channel}"))
+            self._group.create_task(self._run(channel), name=f"slack {channel}")
         self._wakes[channel].set()
-
-    def check(self) -> None:
-        """Raise what a poster died of: a bug."""
-        for task in self._tasks:
-            if task.done():
-                task.result()
-
-    async def close(self) -> None:
-        """Stop, after what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self, channel: str) -> None:
         wake = self._wakes[channel]

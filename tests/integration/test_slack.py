@@ -155,7 +155,7 @@ async def test_a_passing_fault_is_waited_out(place: Place, way: Way, word: str, 
 async def test_a_refusal_is_dead_lettered_and_the_next_goes_on(place: Place, way: Way, word: str):
     """Bytes as they came, reason `refused`; unreadable records are `rejected`; a repeated id is posted once."""
     async with slack_server(word) as server, sink(place, way(place.settings, server)):
-        await place.send(b"[" * 5000, body("dec_1"))
+        await place.send(b"[" * 5000, body("dec\x00"), body("dec_1"))
         await place.ended("dec_1")
         await place.send(body("dec_1"), body("dec_2"), body("dec_2"), body("dec_3"))
         states = await place.ended("dec_1", "dec_2", "dec_3")
@@ -166,7 +166,7 @@ async def test_a_refusal_is_dead_lettered_and_the_next_goes_on(place: Place, way
     assert [states[f"dec_{n}"][0] for n in (1, 2, 3)] == ["refused", "sent", "sent"]
     letters = await kafka.read_all(place.settings, place.settings.topic_dlq)
     found = sorted((dict(letter.headers)["pulseguard_reason"], letter.value) for letter in letters)
-    assert found == [(b"refused", body("dec_1")), (b"rejected", b"[" * 5000)]
+    assert found == sorted([(b"refused", body("dec_1")), (b"rejected", b"[" * 5000), (b"rejected", body("dec\x00"))])
 
 
 async def said(server: SlackServer, count: int) -> bool:
@@ -214,6 +214,24 @@ async def test_a_failed_commit_does_not_stop_the_posts(place: Place, monkeypatch
     async with sink(place, place.settings):
         await place.send(body("dec_1"), body("dec_2"))
         await place.ended("dec_1", "dec_2")
+
+
+async def test_a_bug_in_a_poster_ends_the_role(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """It is not left dead while decisions go on being written down; nothing that waits is lost by it."""
+
+    async def broken(*_: object, **__: object) -> float:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Outbox, "claim", broken)
+    role = asyncio.create_task(run_slack(place.settings, place.record, place.sender, Policy()))
+    await place.send(body("dec_1"))
+    async with asyncio.timeout(30):
+        with pytest.raises(ExceptionGroup) as caught:
+            await role
+    assert caught.group_contains(ZeroDivisionError)
+    monkeypatch.undo()
+    async with sink(place, place.settings):
+        await place.ended("dec_1")
 
 
 async def test_a_webhook_that_is_no_url_names_its_setting(place: Place):
