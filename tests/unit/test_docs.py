@@ -117,3 +117,13 @@ def test_the_table_of_guarantees_names_every_scenario() -> None:
 def test_every_scenario_says_what_it_does() -> None:
     """`--list` has a sentence for each, and each can be played on some broker of the suite's own."""
     assert all(one.says.endswith(".") and set(one.brokers) & set(OURS) for one in SCENARIOS.values())
+
+
+def test_the_image_holds_every_file_that_a_setting_defaults_to() -> None:
+    """A container without one of them would refuse to start."""
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
+    files = [item.default for item in fields(Settings) if isinstance(item.default, Path) and item.default.suffix]
+    assert len(files) >= 4
+    for path in files:
+        assert (ROOT / path).is_file()
+        assert any(path.match(pattern) for pattern in copied), f"{path} is not in the image"
