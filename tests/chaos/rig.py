@@ -328,11 +328,17 @@ class Rig:
 
 
 def shown(slack: SlackServer) -> Counter[str]:
-    """Decision id → how often Slack showed it, counting against us what it may have shown without saying so."""
+    """Decision id → how often Slack showed it, counting against us what it may have shown without saying so.
+
+    A message that comes twice is one repetition, however many decisions it tells of: one of its ids stands for it.
+    """
     counts: Counter[str] = Counter()
+    messages: set[frozenset[str]] = set()
     for (_, body), word in zip(slack.posts, slack.answers, strict=False):
         if word in {"ok", "slow"} or word in _UNSURE:
-            counts.update(set(_DECISION.findall(json.dumps(body))))
+            told = frozenset(_DECISION.findall(json.dumps(body)))
+            counts.update(told if told not in messages else sorted(told)[:1])
+            messages.add(told)
     return counts
 
 

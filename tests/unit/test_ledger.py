@@ -8,6 +8,8 @@ import pytest
 
 from tests.chaos.ledger import QUIET_MS, REOPEN_MS, Account, Entry, Found, Ledger
 from tests.chaos.load import Event, anomaly
+from tests.chaos.rig import shown
+from tests.slack_server import SlackServer
 
 POISON = ("anomalies", 0, 3)
 
@@ -102,3 +104,16 @@ def test_episodes_end_by_resolved_and_by_quiet():
         for offset, (name, status, time) in enumerate(steps)
     ][::-1]
     assert book.expected() == {"svc/database_timeout": [1, 1, 1, 3]}
+
+
+def test_a_message_of_many_that_comes_twice_is_one_repetition():
+    """But a decision that two different messages tell of is told of twice; what Slack refused was not shown."""
+    ids = [f"dec_{n:024x}" for n in range(3)]
+    posts = [
+        (0.0, {"text": " ".join(ids)}),
+        (1.0, {"text": " ".join(ids)}),
+        (2.0, {"text": ids[2]}),
+        (3.0, {"text": ids[1]}),
+    ]
+    found = shown(SlackServer(posts=posts, answers=["ok", "reset", "ok", "500"]))
+    assert found == {ids[0]: 2, ids[1]: 1, ids[2]: 2}
