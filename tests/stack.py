@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+from aiohttp import web
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from tests.program import Program, free_port, running
@@ -31,6 +32,25 @@ class Stack:
         async with running(["up"], self.environment, self.home / "log") as program:
             await program.says("PulseGuard is ready", 60)
             yield program
+
+    @asynccontextmanager
+    async def webhook(self) -> AsyncIterator[None]:
+        """Name a Slack webhook of ours in the environment; what it is sent is in ``slack``."""
+
+        async def take(request: web.Request) -> web.Response:
+            self.slack.append(await request.json())
+            return web.Response(text="ok")
+
+        app = web.Application()
+        app.router.add_post("/hook", take)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.environment["SLACK_WEBHOOK_URL"] = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        try:
+            yield
+        finally:
+            await runner.cleanup()
 
     def publish(self, *values: bytes | None, **settings: str) -> None:
         producer = Producer({"bootstrap.servers": self.kafka, "message.max.bytes": 10_000_000, **settings})

@@ -99,7 +99,7 @@ class Outbox:
                 await connection.execute(_REDIRECT.format(table=table), self._default, self._routed, list(PLACES))
             return [row["channel"] for row in await connection.fetch(_CHANNELS)]
 
-    async def claim(self, channel: str, *, limited: bool = True, keep_up: bool = True) -> Claim | float:
+    async def claim(self, channel: str, *, limited: bool = True) -> Claim | float:
         """The next call to the channel, now ours, or how many seconds until there may be one."""
         async with self._record.connection() as connection, connection.transaction():
             await connection.execute(_LOCK, channel)
@@ -113,7 +113,7 @@ class Outbox:
             said = await connection.fetch(_LOG, channel) if limited else []
             log = [Sent(row["kind"], row["claimed_at"]) for row in said]
             call = plan(waiting, told, log, self._policy.limits, now)
-            if isinstance(call, float) and keep_up:
+            if isinstance(call, float):
                 heads = await self._heads(connection, channel)
                 kept = upkeep(heads, log, self._policy.limits, now)
                 call = min(call, kept) if isinstance(kept, float) else kept

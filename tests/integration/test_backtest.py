@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import aiohttp.web
 import pytest
 import pytest_asyncio
 import websockets
@@ -97,20 +95,9 @@ async def test_a_history_without_times_is_refused(tmp_path: Path):
 async def trial() -> AsyncIterator[tuple[Stack, Program]]:
     """One `up` with SHADOW, and a Slack webhook that a real server of ours answers."""
     stack = Stack(open_folder())
-
-    async def webhook(request: aiohttp.web.Request) -> aiohttp.web.Response:
-        stack.slack.append(await request.json())
-        return aiohttp.web.Response(text="ok")
-
-    app = aiohttp.web.Application()
-    app.router.add_post("/hook", webhook)
-    runner = aiohttp.web.AppRunner(app)
-    await runner.setup()
-    await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
-    stack.environment |= {"SLACK_WEBHOOK_URL": f"http://127.0.0.1:{runner.addresses[0][1]}/hook", "SHADOW": "yes"}
-    async with stack.up() as program:
+    stack.environment["SHADOW"] = "yes"
+    async with stack.webhook(), stack.up() as program:
         yield stack, program
-    await runner.cleanup()
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -21,20 +21,8 @@ from tests.unit.test_ingest import BAD
 async def stack() -> AsyncIterator[tuple[Stack, Program]]:
     """One `up` with a Slack webhook that a real server of ours answers."""
     stack = Stack(open_folder())
-
-    async def webhook(request: aiohttp.web.Request) -> aiohttp.web.Response:
-        stack.slack.append(await request.json())
-        return aiohttp.web.Response(text="ok")
-
-    app = aiohttp.web.Application()
-    app.router.add_post("/hook", webhook)
-    runner = aiohttp.web.AppRunner(app)
-    await runner.setup()
-    await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
-    stack.environment["SLACK_WEBHOOK_URL"] = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    async with stack.up() as program:
+    async with stack.webhook(), stack.up() as program:
         yield stack, program
-    await runner.cleanup()
 
 
 @pytest.mark.asyncio(loop_scope="module")
