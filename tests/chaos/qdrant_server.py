@@ -30,6 +30,8 @@ class QdrantServer:
             web.get(f"{place}/exists", self._answering(self._exists)),
             web.put(place, self._answering(self._create)),
             web.put(f"{place}/points", self._answering(self._upsert)),
+            web.post(f"{place}/points", self._answering(self._retrieve)),
+            web.post(f"{place}/points/delete", self._answering(self._delete)),
             web.post(f"{place}/points/query/batch", self._answering(self._query)),
             web.post(f"{place}/points/scroll", self._answering(self._scroll)),
         ]
@@ -59,6 +61,17 @@ class QdrantServer:
 
     def _upsert(self, name: str, body: Any) -> Any:
         self.client.upsert(name, models.PointsList(**body).points)
+        return {"operation_id": 1, "status": "completed"}
+
+    def _retrieve(self, name: str, body: Any) -> Any:
+        wish = models.PointRequest(**body)
+        points = self.client.retrieve(
+            name, wish.ids, with_payload=wish.with_payload or False, with_vectors=wish.with_vector or False
+        )
+        return [point.model_dump(mode="json") for point in points]
+
+    def _delete(self, name: str, body: Any) -> Any:
+        self.client.delete(name, models.PointIdsList(**body).points)
         return {"operation_id": 1, "status": "completed"}
 
     def _query(self, name: str, body: Any) -> Any:
