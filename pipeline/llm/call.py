@@ -66,7 +66,10 @@ class Model:
             log.warning("model_price_unknown", model=name, mend="LLM_INPUT_USD and LLM_OUTPUT_USD, or it counts as 0")
 
     async def ask(self, turns: list[dict[str, str]], form: dict[str, Any], deadline: float) -> Reply:
-        """The reply, before ``deadline`` of the loop's clock. Raises `FormRefused` and `CallFailed`."""
+        """The reply, before ``deadline`` of the loop's clock. Raises `FormRefused` and `CallFailed`.
+
+        The circuit closes when the reply turns out to be an answer, which is not known here.
+        """
         seconds = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
@@ -82,7 +85,6 @@ class Model:
             if form and refused and status in {400, 422}:
                 raise FormRefused from exc
             raise CallFailed(failure(exc), _pause(exc)) from exc
-        self.breaker.succeeded()
         return reply
 
     async def _ask(self, turns: list[dict[str, str]], form: dict[str, Any], seconds: float) -> Reply:

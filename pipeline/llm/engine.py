@@ -144,35 +144,37 @@ class Llm:
         raise EngineFailed("; ".join(faults))
 
     async def _by(self, model: Model, case: _Case, until: float) -> Answer:
-        for rung in range(model.rung, len(_RUNGS)):
-            last = rung == len(_RUNGS) - 1
+        """One question and at most one repair: with a plainer wish for a form where the first answer was no answer."""
+        rung, mend = model.rung, ""
+        while True:
+            form = _form(rung, case.schema)
+            told = "" if rung == 0 else f"\n\nThe answer's JSON Schema: {case.told()}"
+            # The repair in the system turn: some chat templates refuse two user turns in a row.
+            turns = [
+                {"role": "system", "content": self._prompt + told + mend},
+                {"role": "user", "content": case.question},
+            ]
             try:
-                answer = await self._on(rung, model, case, until)
-            except FormRefused:  # never from the last rung, which wishes for no form
+                answer = _read(await self._ask(model, turns, form, until, case), case)
+            except FormRefused:  # never on the last rung, which wishes for no form
                 case.calls[-1].outcome = "the server refused the wish for a form"
+                rung += 1
                 continue
             except Rejected as exc:
                 case.calls[-1].outcome = f"refused: {exc.reason}"
-                if last or not isinstance(exc, Unreadable):
+                if mend:
+                    model.rung = max(model.rung, rung)
+                    if isinstance(exc, Unreadable):
+                        model.breaker.failed()
                     raise EngineFailed(f"the model's answer was refused: {exc.reason}"[:_MAX_FAULT]) from exc
+                mend = f"\n\n{repair(exc.reason)}"
+                if isinstance(exc, Unreadable):
+                    rung = min(rung + 1, len(_RUNGS) - 1)
                 continue
             case.calls[-1].outcome = "accepted"
             model.rung = max(model.rung, rung)
+            model.breaker.succeeded()
             return answer
-        raise AssertionError  # the last rung returns or raises
-
-    async def _on(self, rung: int, model: Model, case: _Case, until: float) -> Answer:
-        """One question and at most one repair on one rung."""
-        form = _form(rung, case.schema)
-        told = "" if rung == 0 else f"\n\nThe answer's JSON Schema: {case.told()}"
-        turns = [{"role": "system", "content": self._prompt + told}, {"role": "user", "content": case.question}]
-        try:
-            return _read(await self._ask(model, turns, form, until, case), case)
-        except Rejected as first:
-            case.calls[-1].outcome = f"refused: {first.reason}"
-            # In the system turn: some chat templates refuse two user turns in a row.
-            turns[0]["content"] += f"\n\n{repair(first.reason)}"
-        return _read(await self._ask(model, turns, form, until, case), case)
 
     async def _ask(
         self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, case: _Case

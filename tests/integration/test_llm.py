@@ -161,7 +161,7 @@ FORMS: dict[str, tuple[Behaviour, list[str | None]]] = {
     "fences its JSON": (fenced, ["json_schema"]),
     "knows JSON objects only": (takes_only("json_object", None), ["json_schema", "json_object"]),
     "knows no form at all": (takes_only(None), ["json_schema", "json_object", None]),
-    "is confused by the schema": (in_turn(says("?"), says("?"), good), ["json_schema", "json_schema", "json_object"]),
+    "is confused by the schema": (in_turn(says("?"), good), ["json_schema", "json_object"]),
 }
 
 
@@ -177,6 +177,19 @@ async def test_a_server_is_asked_in_the_form_that_it_knows(
         assert [form_of(question) for question in server.asked] == forms
         await model.advise(enriched, catalogue, SURE, 0.5)
         assert [form_of(question) for question in server.asked] == [*forms, forms[-1]]
+
+
+async def test_a_model_that_gives_no_answer_is_asked_twice_and_then_left_alone(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """Prose instead of JSON: one repair a decision, a plainer form at the next, and no calls once the circuit opens."""
+    async with model_server(says("Restart everything!")) as server:
+        model = opened(server, llm_breaker_failures=2, llm_breaker_seconds=60.0)
+        for asked in (2, 4, 4):
+            with pytest.raises(EngineFailed, match="holds no JSON" if len(server.asked) < 4 else "left alone"):
+                await model.advise(enriched, catalogue, SURE, 0.5)
+            assert len(server.asked) == asked
+    assert [form_of(question) for question in server.asked] == ["json_schema", "json_object", "json_object", None]
 
 
 async def test_a_400_that_no_form_mends_is_not_remembered(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
