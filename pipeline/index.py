@@ -44,6 +44,8 @@ FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
 _UNSEEN_COSINE = 0.2
 """The cosine assumed of a hit that is none of the nearest by meaning."""
+_KEPT = 10_000
+"""How many incidents are kept in memory as the index holds them; 4 KB each."""
 _TIMEOUT = 5
 _FORM = "5"
 """Changes when points are made in another way: another collection, derived anew."""
@@ -81,6 +83,7 @@ class Index:
         model = hashlib.sha256(f"{_FORM}:{embedder.name}:{embedder.dimension}".encode()).hexdigest()[:8]
         self._collection = f"incidents-{model}"  # another model's vectors are another collection
         self._level: tuple[int, int] | None = None
+        self._kept: dict[Any, _Known] = {}
         self._size = 1
 
     async def ping(self) -> None:
@@ -115,8 +118,8 @@ class Index:
         Incidents of these ``hidden`` ids are passed over, and so are those whose payload differs from ``only``.
         An evidence's ``score`` is the cosine similarity of the dense vectors, which means something by itself.
 
-        Two calls for all queries together: the hits, and what the best of them say. Qdrant could fuse them itself; its
-        in-process mode takes four times as long for that as for the search.
+        One call for all queries together, and another for what the hits say where that is not known yet. Qdrant could
+        fuse them itself; its in-process mode takes four times as long for that as for the search.
         """
         texts = [query.text for query in queries]
         dense = await self._embedder.embed(texts)
@@ -130,30 +133,30 @@ class Index:
         ]
         with _translated():
             hits = [found.points for found in await self._client.query_batch_points(self._collection, requests)]
-        ranked = [
-            _fused(query, len(terms[0]), self._size, by_meaning, by_words)[:wanted]
-            for query, terms, by_meaning, by_words in zip(queries, sparse, hits[::2], hits[1::2], strict=True)
-        ]
-        known = await self._known({point for scores in ranked for point, _ in scores})
+        known = await self._known({hit.id for found in hits for hit in found})
         return [
-            _found(query, vector, terms[0], [(known[point], score) for point, score in scores if point in known], limit)
-            for query, vector, terms, scores in zip(queries, dense, sparse, ranked, strict=True)
+            _found(query, vector, terms[0], _fused(query, len(terms[0]), self._size, *pair, known)[:wanted], limit)
+            for query, vector, terms, pair in zip(
+                queries, dense, sparse, zip(hits[::2], hits[1::2], strict=True), strict=True
+            )
         ]
 
     async def _known(self, points: Collection[Any]) -> dict[Any, "_Known"]:
-        """What the points say; one that was retired meanwhile is missing."""
-        if not points:
-            return {}
-        with _translated():
-            records: list[Any] = await self._client.retrieve(
-                self._collection, list(points), with_payload=True, with_vectors=True
-            )  # fmt: skip
-        return {
-            record.id: _Known(
-                record.payload, np.asarray(record.vector["dense"]), frozenset(record.vector["sparse"].indices)
-            )
-            for record in records
-        }
+        """What the points say; one that was retired meanwhile is missing. Kept until the record changes."""
+        missing = [point for point in points if point not in self._kept]
+        if missing:
+            if len(self._kept) > _KEPT:
+                self._kept.clear()
+                missing = list(points)
+            with _translated():
+                records: list[Any] = await self._client.retrieve(
+                    self._collection, missing, with_payload=True, with_vectors=True
+                )  # fmt: skip
+            for record in records:
+                self._kept[record.id] = _Known(
+                    record.payload, np.asarray(record.vector["dense"]), frozenset(record.vector["sparse"].indices)
+                )
+        return {point: self._kept[point] for point in points if point in self._kept}
 
     async def sync(self, record: Source) -> int:
         """Bring the index level with the record; returns how many incidents changed. Cheap when none did."""
@@ -161,6 +164,7 @@ class Index:
         if state == self._level:
             return 0
         await self.prepare()
+        self._kept.clear()
         wanted = await record.incident_versions()
         self._size = max(len(wanted), 1)
         held = await self._versions()
@@ -171,6 +175,7 @@ class Index:
         if gone:
             with _translated():
                 await self._client.delete(self._collection, [_point_id(incident_id) for incident_id in gone])
+        self._kept.clear()  # a search meanwhile may have found the old ones
         self._level = state
         return len(changed) + len(gone)
 
@@ -293,12 +298,11 @@ class _Known:
 def _requests(
     vector: list[float], terms: Sparse, candidates: int, seen: models.Filter | None
 ) -> tuple[models.QueryRequest, models.QueryRequest]:  # fmt: skip
-    """The nearest by meaning, and by words, each with what `_fused` looks at."""
+    """The nearest by meaning, and by words: ids and scores."""
     by_words = models.SparseVector(indices=terms[0], values=terms[1])
-    fields = ["error_type", "service", "outcome"]
     return (
-        models.QueryRequest(query=vector, using="dense", limit=candidates, filter=seen, with_payload=fields),
-        models.QueryRequest(query=by_words, using="sparse", limit=candidates, filter=seen, with_payload=fields),
+        models.QueryRequest(query=vector, using="dense", limit=candidates, filter=seen, with_payload=False),
+        models.QueryRequest(query=by_words, using="sparse", limit=candidates, filter=seen, with_payload=False),
     )
 
 
@@ -316,9 +320,10 @@ def _filter(hidden: Collection[str], only: Mapping[str, str]) -> models.Filter |
 
 
 def _fused(
-    query: Query, words_asked: int, size: int, by_meaning: Sequence[Any], by_words: Sequence[Any]
-) -> list[tuple[Any, float]]:
-    """Points and scores, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for a failure.
+    query: Query, words_asked: int, size: int, by_meaning: Sequence[Any], by_words: Sequence[Any],
+    known: Mapping[Any, _Known],
+) -> list[tuple[_Known, float]]:  # fmt: skip
+    """Incidents and scores, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for a failure.
 
     BM25 has no upper bound and rises with the record's ``size``. ``most`` is about what an incident gets that holds
     each word of the query, all of them rare: over it, BM25 is comparable between queries and records.
@@ -328,14 +333,16 @@ def _fused(
     cosines = {hit.id: hit.score for hit in by_meaning}
     shares = {hit.id: hit.score / most for hit in by_words}
     scores = {
-        hit.id: cosines.get(hit.id, _UNSEEN_COSINE)
-        + _WORDS_SHARE * shares.get(hit.id, 0.0)
-        + _SAME_ERROR * bool(query.kind and hit.payload["error_type"] == query.kind)
-        + _SAME_SERVICE * bool(query.service and hit.payload["service"] == query.service)
-        - _FAILED * (hit.payload["outcome"] == "failed")
-        for hit in (*by_meaning, *by_words)
+        point: cosines.get(point, _UNSEEN_COSINE)
+        + _WORDS_SHARE * shares.get(point, 0.0)
+        + _SAME_ERROR * bool(query.kind and payload["error_type"] == query.kind)
+        + _SAME_SERVICE * bool(query.service and payload["service"] == query.service)
+        - _FAILED * (payload["outcome"] == "failed")
+        for point in {**cosines, **shares}
+        if point in known and (payload := known[point].payload)
     }
-    return sorted(scores.items(), key=lambda scored: (-scored[1], str(scored[0])))
+    ordered = sorted(scores.items(), key=lambda scored: (-scored[1], str(scored[0])))
+    return [(known[point], score) for point, score in ordered]
 
 
 def _found(
