@@ -1,7 +1,6 @@
 """The composition root: opens the parts, starts the roles, and closes everything in reverse. One line after another."""
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -167,14 +166,12 @@ class _Tasks:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        failures = [task.exception() for task in self._tasks if task.done() and not task.cancelled()]
         for task in reversed(self._tasks):
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        for failure in failures:
-            if failure is not None:
-                raise failure
+            await asyncio.wait([task])
+        for task in self._tasks:
+            if not task.cancelled():
+                task.result()
 
     def start(self, role: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(role, name=name)
