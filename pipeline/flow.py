@@ -52,7 +52,7 @@ def lay(app: faust.App, parts: Parts) -> None:
         await bury(sender, settings.topic_dlq, message, reason, text, known)
         metrics.dead_letters.labels(reason=reason).inc()
 
-    worker.in_batches(
+    worker.overlapping(
         app, settings.topic_anomalies, "enrich",
         partial(enrich, settings=settings, topic_id=parts.topic_id, record=record, index=index, sender=sender,
             grouping=parts.grouping, fingerprints=parts.fingerprints),

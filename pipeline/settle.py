@@ -9,9 +9,10 @@ A batch that fails as a whole is settled one by one, so that one poisoned messag
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -28,6 +29,35 @@ Rejection = tuple[Message, str]
 Work = Callable[[Sequence[Message]], Awaitable[Sequence[Rejection]]]
 """A stage over a batch: returns the messages it rejects, raises for what concerns the whole batch."""
 Bury = Callable[[Message, Reason, str], Awaitable[None]]
+
+
+class Turn:
+    """The order of batches that overlap: what must keep it is done inside ``async with``, which waits for those before.
+
+    A batch that fails and is tried again, also record by record, keeps its place until all of it is through.
+    """
+
+    def __init__(self, before: asyncio.Event, passed: asyncio.Event, records: int) -> None:
+        self._before = before
+        self._passed = passed
+        self._left = records
+
+    @asynccontextmanager
+    async def __call__(self, records: int) -> AsyncIterator[None]:
+        """Take the turn for so many of the batch's records."""
+        await self._before.wait()
+        yield
+        self._left -= records
+        if self._left <= 0:
+            self._passed.set()
+
+
+class WorkInTurn(Protocol):
+    """A stage over batches that overlap."""
+
+    def __call__(self, messages: Sequence[Message], /, *, turn: Turn) -> Awaitable[Sequence[Rejection]]:
+        """As `Work`; what has to keep the order of batches is done in the turn."""
+
 
 log = structlog.get_logger()
 

@@ -7,35 +7,38 @@ only then is the event acknowledged.
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import faust
 import structlog
 
-from pipeline import kafka, metrics, offsets
+from pipeline import handover, kafka, metrics
 from pipeline.kafka import Message
 from pipeline.settings import Settings
-from pipeline.settle import Bury, Work, settle
+from pipeline.settle import Bury, Rejection, Turn, Work, WorkInTurn, settle
 
 GROUP = "pulseguard"
-BATCH = 500
+_AT_ONCE = 3
+"""Batches that overlap: one is read, one is counted, and one asks for its decisions."""
+_WAITING = 16
+"""Events that an agent holds beside those at work: they are settled before a stop or a rebalance ends."""
 DRAIN_SECONDS = 25.0
 """How long a stop waits for what is in flight; more than a model call may take."""
 
 log = structlog.get_logger()
-Deliver = Callable[[asyncio.TaskGroup, Any], Awaitable[None]]
 
 
 def build(settings: Settings) -> faust.App:
     """The Faust app, with no agents yet. The embedded broker's joins wait half a session, so its session is short."""
-    offsets.check_version()
+    handover.check_version()
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.getLogger("mode").setLevel(logging.ERROR)
-    logging.getLogger(offsets.__name__).setLevel(logging.ERROR)  # Faust names its consumer's log after our module
+    logging.getLogger(handover.__name__).setLevel(logging.ERROR)  # Faust names its consumer's log after our module
     url = f"kafka://{(settings.kafka or '').replace(',', ';kafka://')}"
-    app = faust.App(
+    app = handover.App(
         GROUP,
         broker=url,
         broker_credentials=_credentials(settings),
@@ -48,9 +51,9 @@ def build(settings: Settings) -> faust.App:
         broker_heartbeat_interval=0.5 if settings.kafka_is_embedded else settings.kafka_session / 10,
         broker_commit_interval=0.5,
         stream_wait_empty=True,
-        stream_buffer_maxsize=4096,
+        stream_buffer_maxsize=16,  # events, which carry up to `handover.BATCH` records
     )
-    transport = offsets.TrackedTransport(app.conf.broker_consumer, app)
+    transport = handover.BatchTransport(app.conf.broker_consumer, app)
     transport.fetch_wait_ms = kafka.EMBEDDED_FETCH_WAIT_MS if settings.kafka_is_embedded else 500
     app.transport = transport
     return app
@@ -72,23 +75,49 @@ def _credentials(settings: Settings) -> Any:
 
 
 def in_batches(app: faust.App, topic: str, name: str, work: Work, bury: Bury) -> None:
-    """Feed ``work`` with what came while it was busy, up to `BATCH` messages. One alone waits for nothing."""
+    """Feed ``work`` with what came while it was busy, `handover.BATCH` or more. One alone waits for nothing."""
+
+    async def one_after_another(messages: Sequence[Message], turn: Turn) -> Sequence[Rejection]:
+        async with turn(len(messages)):
+            return await work(messages)
+
+    overlapping(app, topic, name, one_after_another, bury)
+
+
+def overlapping(app: faust.App, topic: str, name: str, work: WorkInTurn, bury: Bury) -> None:
+    """As `in_batches`, but the next batch begins while one still waits; ``work`` says what has to keep the order."""
 
     async def agent(stream: Any) -> None:
-        waiting: asyncio.Queue[Any] = asyncio.Queue(BATCH)
+        waiting: asyncio.Queue[Any] = asyncio.Queue(_WAITING)
+        slots = asyncio.Semaphore(_AT_ONCE)
 
-        async def drain() -> None:
+        async def one(events: Sequence[Any], before: asyncio.Event, passed: asyncio.Event) -> None:
+            messages = _messages(events)
+            try:
+                await settle(messages, partial(work, turn=Turn(before, passed, len(messages))), bury)
+                _acknowledge(events)
+            finally:
+                passed.set()
+                slots.release()
+
+        async def drain(group: asyncio.TaskGroup) -> None:
+            before = asyncio.Event()
+            before.set()
             while True:
+                await slots.acquire()
                 events = [await waiting.get()]
-                while len(events) < BATCH and not waiting.empty():
+                while sum(len(event.message.records) for event in events) < handover.BATCH and not waiting.empty():
                     events.append(waiting.get_nowait())
-                await _settled(events, work, bury)
+                passed = asyncio.Event()
+                group.create_task(one(events, before, passed), name=name)
+                before = passed
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(drain(), name=f"{name}-drain")
+            group.create_task(drain(group), name=f"{name}-drain")
             async for event in stream.noack().events():
                 await waiting.put(event)
 
+    app.transport.batch_sizes[topic] = handover.BATCH
     app.agent(_raw(app, topic), name=name)(agent)
 
 
@@ -101,7 +130,8 @@ def one_by_one(app: faust.App, topic: str, name: str, work: Work, bury: Bury, in
         async def one(event: Any) -> None:
             with metrics.in_flight.track_inprogress():
                 try:
-                    await _settled([event], work, bury)
+                    await settle(_messages([event]), work, bury)
+                    _acknowledge([event])
                 finally:
                     slots.release()
 
@@ -110,13 +140,14 @@ def one_by_one(app: faust.App, topic: str, name: str, work: Work, bury: Bury, in
                 await slots.acquire()
                 group.create_task(one(event), name=name)
 
+    app.transport.batch_sizes[topic] = 1
     app.agent(_raw(app, topic), name=name)(agent)
 
 
 async def run(app: faust.App, ready: asyncio.Event) -> None:
     """Run until cancelled; then drain, commit and leave the group. Raises when Faust itself crashes."""
-    await app.start()
     try:
+        await app.start()
         async with asyncio.TaskGroup() as group:
             watcher = group.create_task(_announce(app, ready))
             await app.wait_until_stopped()
@@ -137,17 +168,13 @@ async def _announce(app: faust.App, ready: asyncio.Event) -> None:
     ready.set()
 
 
-async def _settled(events: Sequence[Any], work: Work, bury: Bury) -> None:
-    await settle([_message(event.message) for event in events], work, bury)
+def _messages(events: Sequence[Any]) -> list[Message]:
+    return [message for event in events for message in event.message.messages]
+
+
+def _acknowledge(events: Sequence[Any]) -> None:
     for event in events:
         event.ack()
-
-
-def _message(raw: Any) -> Message:
-    headers = raw.headers.items() if isinstance(raw.headers, dict) else raw.headers or ()
-    return Message(
-        raw.topic, raw.partition, raw.offset, raw.key, raw.value, list(headers), int((raw.timestamp or 0) * 1000)
-    )
 
 
 def _raw(app: faust.App, topic: str) -> Any:

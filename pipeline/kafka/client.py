@@ -1,8 +1,8 @@
 """What every Kafka client of ours has in common: how it connects, what a record is, what an error means."""
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from confluent_kafka import KafkaError
 
 from pipeline.errors import Rejected, Unavailable
@@ -14,8 +14,7 @@ EMBEDDED_FETCH_WAIT_MS = 25
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_MSG_SIZE}
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One record as it came. ``timestamp`` is milliseconds since the epoch, by Kafka's clock."""
 
     topic: str

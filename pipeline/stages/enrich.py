@@ -15,7 +15,7 @@ from pipeline.errors import Rejected
 from pipeline.index import Found, Index
 from pipeline.kafka import Message, Sender
 from pipeline.settings import Settings
-from pipeline.settle import Rejection
+from pipeline.settle import Rejection, Turn
 from pipeline.stages import ingest
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.publish import event_headers
@@ -25,10 +25,13 @@ from schemas import EnrichedAnomaly
 
 
 async def enrich(
-    messages: Sequence[Message], *, settings: Settings, topic_id: str, record: Record, index: Index, sender: Sender,
-    grouping: Grouping, fingerprints: Fingerprints,
+    messages: Sequence[Message], *, turn: Turn, settings: Settings, topic_id: str, record: Record, index: Index,
+    sender: Sender, grouping: Grouping, fingerprints: Fingerprints,
 ) -> list[Rejection]:  # fmt: skip
-    """Settle a batch; returns what is unreadable. Every effect is keyed by the anomaly's id: repeating it is free."""
+    """Settle a batch; returns what is unreadable. Every effect is keyed by the anomaly's id: repeating it is free.
+
+    Batches may overlap, but are counted in their ``turn``: a `resolved` closes what came before it.
+    """
     started = perf_counter()
     arrivals: dict[str, tuple[Arrival, Message]] = {}
     rejections: list[Rejection] = []
@@ -39,9 +42,8 @@ async def enrich(
             rejections.append((message, exc.reason))
         else:
             arrivals.setdefault(arrival.anomaly_id, (arrival, message))
-    if not arrivals:
-        return rejections
-    openings = await record.record_arrivals([arrival for arrival, _ in arrivals.values()], grouping)
+    async with turn(len(messages)):
+        openings = await record.record_arrivals([arrival for arrival, _ in arrivals.values()], grouping)
     recorded = perf_counter()
     if openings:
         opened = [arrivals[opening.anomaly_id] for opening in openings]

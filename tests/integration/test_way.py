@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import json
+import shutil
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -189,3 +191,13 @@ async def test_up_stops_cleanly_and_a_killed_one_starts_again(stack: tuple[Stack
         await third.says("PulseGuard is ready", 60)
         assert len(await up.rows("SELECT 1 FROM decisions")) == before
         assert await third.stop() == 0, third.output[-3000:]
+
+
+async def test_up_that_is_stopped_while_it_starts_ends():
+    """Asked to stop before the worker serves, it starts nothing more, and ends with code 0 by itself."""
+    starting = Stack(open_folder())
+    async with running(["up"], starting.environment, starting.home / "log") as program:
+        await program.says('"event": "seeded"', 60)
+        assert await program.stop(signal.SIGTERM, 60) == 0, program.output
+    assert "PulseGuard is ready" not in program.output
+    shutil.rmtree(starting.home, ignore_errors=True)

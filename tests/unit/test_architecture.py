@@ -17,8 +17,8 @@ VENDORS: dict[str, set[str]] = {
     "confluent_kafka": {"pipeline/kafka/*.py"},
     "slack_sdk": {"pipeline/sinks/slack.py", "pipeline/sinks/blocks.py"},
     "websockets": {"pipeline/sinks/relay.py"},
-    "faust": {"pipeline/worker.py", "pipeline/offsets.py", "pipeline/flow.py"},  # flow.py: the type of its argument
-    "aiokafka": {"pipeline/worker.py", "pipeline/offsets.py"},
+    "faust": {"pipeline/worker.py", "pipeline/handover.py", "pipeline/flow.py"},  # flow.py: the type of its argument
+    "aiokafka": {"pipeline/worker.py", "pipeline/handover.py"},
     "alembic": {"pipeline/migrations/__init__.py", "pipeline/migrations/env.py", "pipeline/migrations/versions/*.py"},
     "sqlalchemy": {"pipeline/migrations/__init__.py", "pipeline/migrations/env.py"},
     "uvicorn": {"pipeline/gateway/app.py"},

@@ -1,6 +1,5 @@
 """Dead letters: chosen, shown, and published again with the identity they had."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -50,7 +49,7 @@ async def test_an_anomaly_keeps_its_id_however_often_it_is_tried_again():
 
 def test_a_topic_made_anew_repeats_no_id():
     """The same place at another time is another anomaly, also for a worker that knows the old topic's id."""
-    assert identify(ANOMALY, FIRST, "tid") != identify(ANOMALY, replace(FIRST, timestamp=2), "tid")
+    assert identify(ANOMALY, FIRST, "tid") != identify(ANOMALY, msgspec.structs.replace(FIRST, timestamp=2), "tid")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Every message meets exactly one fate."""
 
+import asyncio
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import structlog
@@ -9,7 +11,7 @@ import structlog
 from pipeline import settle as module
 from pipeline.errors import Rejected, Unavailable
 from pipeline.kafka import Message
-from pipeline.settle import Allowance, Rejection, settle
+from pipeline.settle import Allowance, Rejection, Turn, settle
 
 
 def batch(count: int) -> list[Message]:
@@ -130,3 +132,40 @@ async def test_a_dead_letter_waits_for_kafka_too():
 
     await settle(batch(1), work, bury)
     assert graves.letters == [(0, "rejected", "bad")]
+
+
+@pytest.mark.parametrize("trouble", ["none", "away", "poison", "away later"])
+async def test_batches_that_overlap_are_counted_in_their_order(trouble: str):
+    """Three batches at once: whatever befalls the first in its turn, what it counts comes before the others' is."""
+    counted: list[int] = []
+    failed: set[str] = set()
+
+    def fails(when: str) -> bool:
+        return trouble == when and when not in failed and not failed.add(when)
+
+    async def work(messages: Sequence[Message], *, turn: Turn) -> list[Rejection]:
+        async with turn(len(messages)):
+            await asyncio.sleep(0.001)
+            if messages[0].offset == 0 and fails("away"):
+                raise Unavailable("postgres", "played")
+            if trouble == "poison" and any(message.offset == 1 for message in messages):
+                raise Rejected("poison")
+            counted.extend(message.offset for message in messages)
+        if messages[0].offset == 0 and fails("away later"):
+            raise Unavailable("qdrant", "played")
+        return []
+
+    graves = Graveyard()
+    before = asyncio.Event()
+    before.set()
+    async with asyncio.TaskGroup() as group:
+        for start in (0, 3, 6):
+            some = batch(9)[start : start + 3]
+            passed = asyncio.Event()
+            group.create_task(settle(some, partial(work, turn=Turn(before, passed, 3)), graves.bury)).add_done_callback(
+                lambda _, passed=passed: passed.set()
+            )
+            before = passed
+    in_order = [offset for offset in range(9) if not (trouble == "poison" and offset == 1)]
+    assert [offset for number, offset in enumerate(counted) if offset not in counted[:number]] == in_order
+    assert [letter[0] for letter in graves.letters] == ([1] if trouble == "poison" else [])

@@ -1,0 +1,109 @@
+"""What Faust's consumer hands over, and when it fetches."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka.structs import ConsumerRecord
+from faust.types import TP
+
+from pipeline import handover
+from pipeline.handover import BatchConsumer, check_version
+from pipeline.kafka import Message
+
+STORM, OTHER, ASKED = TP("anomalies", 0), TP("anomalies", 1), TP("anomalies.enriched", 0)
+
+
+def records(tp: TP, count: int, first: int = 0) -> list[Any]:
+    return [
+        ConsumerRecord(
+            tp.topic, tp.partition, first + n, 1_700_000_000_123, 0, b"k", b"v", None, 1, 1, (("ce_id", b"1"),)
+        )
+        for n in range(count)
+    ]
+
+
+class Consumer(BatchConsumer):
+    """The consumer without a broker: ``found`` is what the next fetch brings."""
+
+    def __init__(self, found: dict[TP, list[Any]]) -> None:
+        self.found = found
+        self.sought = 0
+        self.flow_active = True
+        self.transport = SimpleNamespace(batch_sizes={"anomalies": 500})
+        self.app = SimpleNamespace(
+            consumer_generation_id=3, monitor=SimpleNamespace(track_tp_end_offset=lambda *_: None), in_recovery=False
+        )
+        self._active_partitions, self._buffered_partitions = {STORM, OTHER, ASKED}, set()
+
+    should_stop = False
+
+    async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
+        return self.found, set(self._active_partitions)
+
+    async def perform_seek(self) -> None:
+        self.sought += 1
+
+    def highwater(self, tp: TP) -> int:
+        return 0
+
+    def assignment(self) -> set[TP]:
+        return {STORM, OTHER, ASKED}
+
+    async def fetched(self) -> list[tuple[TP, list[int]]]:
+        return [(tp, batch.offsets) async for tp, batch in self.getmany(timeout=1)]
+
+
+async def test_many_records_are_one_event_and_what_asks_for_decisions_comes_first():
+    """1,200 anomalies are three events; two enriched ones are two, before them."""
+    got = await Consumer({STORM: records(STORM, 1200), ASKED: records(ASKED, 2, 7)}).fetched()
+    assert got[:2] == [(ASKED, [7]), (ASKED, [8])]
+    assert [(tp, len(offsets)) for tp, offsets in got[2:]] == [(STORM, 500), (STORM, 500), (STORM, 200)]
+    assert [offset for _, offsets in got[2:] for offset in offsets] == list(range(1200))
+
+
+async def test_a_record_is_what_it_was_in_kafka():
+    """Key, value, headers and time in milliseconds, none of them rounded; the event's offset is its last record's."""
+    ((_, batch),) = [found async for found in Consumer({STORM: records(STORM, 2, 40)}).getmany(timeout=1)]
+    assert batch.messages[0] == Message("anomalies", 0, 40, b"k", b"v", [("ce_id", b"1")], 1_700_000_000_123)
+    assert (batch.offset, batch.generation_id, batch.tp) == (41, 3, STORM)
+
+
+async def test_nothing_is_handed_over_after_a_rebalance_began():
+    """Between two events of one fetch the generation changes: the rest is left, and fetched again."""
+    consumer = Consumer({STORM: records(STORM, 1200)})
+    seen = 0
+    async for _ in consumer.getmany(timeout=1):
+        seen += 1
+        consumer.app.consumer_generation_id = 4
+    assert seen == 1
+
+
+async def test_a_fetch_that_comes_back_while_the_flow_is_stopped_is_sought_back():
+    consumer = Consumer({STORM: records(STORM, 10)})
+    consumer.flow_active = False
+    assert await consumer.fetched() == []
+    assert consumer.sought == 1
+
+
+def test_a_long_buffer_pauses_its_whole_topic_and_no_other():
+    """The partitions of a topic share the buffer; decisions go on while anomalies wait."""
+    consumer = Consumer({})
+    consumer.on_buffer_full(STORM)
+    assert consumer._active_partitions == {ASKED}
+    consumer.on_buffer_drop(STORM)
+    assert consumer._active_partitions == {STORM, OTHER, ASKED}
+
+
+@pytest.mark.parametrize("count", [1, 500])
+def test_a_buffer_never_makes_the_fetch_wait(count: int):
+    """Faust asks whether it is full before it puts: it never is, and says from when on it is long."""
+    buffer = handover._Buffer(maxsize=16, flow_control=None, clear_on_resume=False)
+    for number in range(count):
+        buffer.force_put_nowait(number)
+    assert not buffer.full()
+    assert buffer.in_pressure_high_state(lambda: None) is (count > 12)
+
+
+def test_the_installed_faust_is_the_one_that_this_was_written_for():
+    check_version()
