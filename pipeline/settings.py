@@ -85,6 +85,9 @@ class Settings:
     slack_webhook_url: str | None = setting("SLACK_WEBHOOK_URL", None, "Slack incoming webhook", secret=True)
     slack_bot_token: str | None = setting("SLACK_BOT_TOKEN", None, "Slack bot token, with SLACK_CHANNEL", secret=True)
     slack_channel: str | None = setting("SLACK_CHANNEL", None, "the channel a bot token posts to")
+    slack_signing_secret: str | None = setting(
+        "SLACK_SIGNING_SECRET", None, "with a bot token: buttons for verdicts, and who may call them", secret=True
+    )
     slack_api_url: str = setting("SLACK_API_URL", "https://slack.com/api/", "Slack's Web API, for a proxy")
     kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1)
     http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1)

@@ -15,7 +15,8 @@ class SlackServer:
     """``script`` are the next answers, one a post; then ``ok`` for ever. ``posts`` are (time, body), as they came.
 
     ``answers`` are the words that they were answered with. Of ``hang`` nobody knows whether it was shown, ``stuck`` was
-    not. ``edits`` are the bodies of chat.update, which always succeeds; the n-th post of a bot has the timestamp "n.5".
+    not. ``edits``, ``views`` and ``whispers`` are the bodies of chat.update, views.open and chat.postEphemeral, which
+    always succeed; the n-th post of a bot has the timestamp "n.5".
     """
 
     webhook: str = ""
@@ -24,6 +25,8 @@ class SlackServer:
     posts: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
     edits: list[dict[str, Any]] = field(default_factory=list)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    whispers: list[dict[str, Any]] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.posts.append((monotonic(), await request.json()))
@@ -49,6 +52,14 @@ class SlackServer:
             return web.Response(text="ok")
         return web.json_response({"ok": True, "channel": "C1", "ts": f"{len(self.posts)}.5"})
 
+    async def open(self, request: web.Request) -> web.StreamResponse:
+        self.views.append(await request.json())
+        return web.json_response({"ok": True, "view": {"id": "V1"}})
+
+    async def whisper(self, request: web.Request) -> web.StreamResponse:
+        self.whispers.append(await request.json())
+        return web.json_response({"ok": True, "message_ts": "1.5"})
+
     async def edit(self, request: web.Request) -> web.StreamResponse:
         self.edits.append(await request.json())
         return web.json_response({"ok": True})
@@ -61,6 +72,8 @@ async def slack_server(*script: str) -> AsyncIterator[SlackServer]:
     app.router.add_post("/hook", server.answer)
     app.router.add_post("/api/chat.postMessage", server.answer)
     app.router.add_post("/api/chat.update", server.edit)
+    app.router.add_post("/api/chat.postEphemeral", server.whisper)
+    app.router.add_post("/api/views.open", server.open)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

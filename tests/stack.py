@@ -75,13 +75,13 @@ class Stack:
         consumer.close()
         return found
 
-    async def rows(self, query: str) -> list[Any]:
+    async def rows(self, query: str, *values: object) -> list[Any]:
         words = [
             line for line in (self.home / "endpoints").read_text().splitlines() if line.startswith("DATABASE_URL=")
         ]
         connection = await asyncpg.connect(words[0].removeprefix("DATABASE_URL="), timeout=10)
         try:
-            return await connection.fetch(query)
+            return await connection.fetch(query, *values)
         finally:
             await connection.close()
 

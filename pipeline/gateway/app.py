@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
 import msgspec
 import uvicorn
@@ -23,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
-from pipeline.gateway import incidents, silences
+from pipeline.gateway import feedback, incidents, silences, slack
 from pipeline.gateway.page import DOCS, dashboard
 from pipeline.gateway.parameters import Limit
 from pipeline.index import Index
@@ -33,20 +32,10 @@ from pipeline.sinks.policy import Policy
 from pipeline.stages import ingest
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology, root_of
-from schemas import Action, Decision, Explanation, Feedback
+from schemas import Decision, Explanation
 
 MAX_LIST = 1000
 MAX_BODY = 5 * 2**20
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A verdict as it is posted; `schemas.Feedback` is what it becomes."""
-
-    verdict: str
-    author: str | None = None
-    comment: str | None = None
-    action: Action | None = None
-    worked: bool | None = None
 
 
 def build(
@@ -85,20 +74,6 @@ def build(
             raise HTTPException(f"no decision {decision_id}", status_code=404)
         return Response(body, media_type=MediaType.JSON)
 
-    @post("/v1/decisions/{decision_id:str}/feedback", status_code=202, summary="Accept, reject or correct a decision")
-    async def feedback(decision_id: str, data: Verdict) -> dict[str, str]:
-        if await record.decision_body(decision_id) is None:
-            raise HTTPException(f"no decision {decision_id}", status_code=404)
-        fields = msgspec.to_builtins(data) | {"id": f"fb_{uuid4().hex}", "decision_id": decision_id}
-        try:
-            verdict = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)
-            if verdict.action is not None:
-                catalogue.check(verdict.action)
-        except (msgspec.ValidationError, Rejected) as exc:
-            raise HTTPException(str(exc), status_code=400) from exc
-        await sender.send(settings.topic_feedback, decision_id.encode(), msgspec.json.encode(verdict))
-        return {"id": verdict.id}
-
     @get("/v1/episodes", summary="Episodes, last seen first")
     async def episodes(
         limit: Limit = 50, only: Annotated[str | None, Parameter(query="state")] = None
@@ -132,14 +107,17 @@ def build(
 
     @get("/", include_in_schema=False)
     async def home() -> Response[str]:
-        page, headers = dashboard(settings.relay_port)
+        page, headers = dashboard(settings.relay_port, token=settings.relay_token is not None)
         return Response(page, media_type=MediaType.HTML, headers=headers)
 
+    verdicts = feedback.Verdicts(settings, record, sender, catalogue)
     static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
     return Litestar(
         [
-            anomalies, decisions, decision, _explaining(record), feedback, episodes,
+            anomalies, decisions, decision, _explaining(record), episodes,
             situations, stats, healthz, readyz, prometheus, home, static,
+            *feedback.routes(verdicts, catalogue),
+            *slack.routes(settings, record, verdicts, catalogue),
             *incidents.routes(settings, record, index, sender, catalogue),
             *silences.routes(Outbox(record, Policy())),
         ],

@@ -14,8 +14,11 @@ DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Puls
 <script src="/static/docs.js"></script></body></html>"""
 
 
-def dashboard(relay_port: int) -> tuple[str, dict[str, str]]:
-    """The page and its headers. The page finds the relay on its own host, at this port."""
+def dashboard(relay_port: int, *, token: bool) -> tuple[str, dict[str, str]]:
+    """The page and its headers. The page finds the relay on its own host, at this port.
+
+    ``token``: whether the relay wants one, which the page then asks for.
+    """
     headers = {
         "Content-Security-Policy": f"default-src 'self'; connect-src 'self' ws://*:{relay_port} wss://*:{relay_port}; "
         "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -23,4 +26,5 @@ def dashboard(relay_port: int) -> tuple[str, dict[str, str]]:
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    return _TEMPLATE.replace("{{relay_port}}", str(relay_port)), headers
+    page = _TEMPLATE.replace("{{relay_port}}", str(relay_port)).replace("{{relay_token}}", "wanted" if token else "")
+    return page, headers

@@ -14,6 +14,7 @@ _MARKS = {"critical": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"
 _FIELD, _EVIDENCE = 1500, 3
 _LINES, _MOST_LINES, _MOST_BESIDE, _NAMES = 8, 28, 10, 2500
 """Decisions of a section; that are told of one by one; beside a whole one; characters for the names of the others."""
+_VERDICTS = {"accept": "Accept", "reject": "Reject", "correct": "Something else was done …"}
 Payload = dict[str, Any]
 
 
@@ -67,10 +68,13 @@ def title_of(decision: Decision) -> str:
     return f"{mark} {decision.error_type}" + (f" on {decision.service}" if decision.service else "")
 
 
-def render(decision: Decision, members: Sequence[Member] = (), also: Sequence[Decision] = ()) -> Payload:
+def render(
+    decision: Decision, members: Sequence[Member] = (), also: Sequence[Decision] = (), *, buttons: bool = False
+) -> Payload:
     """``text`` (the notification) and ``blocks`` of a head message.
 
-    ``members``: the situation's episodes now; ``also``: its other decisions that nobody was told of yet.
+    ``members``: the situation's episodes now; ``also``: its other decisions that nobody was told of yet; ``buttons``:
+    whether verdicts can be given, which `pipeline.gateway.slack` takes.
     """
     ask = "Ask a human" if decision.verdict == "escalate" else "Recommended action"
     over = bool(members) and not any(member.going_on for member in members)
@@ -92,6 +96,8 @@ def render(decision: Decision, members: Sequence[Member] = (), also: Sequence[De
         names = "" if also else "\n" + _names(member.name for member in members)
         blocks.append(_section(f"*Situation* {len(members)} episodes, {going_on} going on{names}"))
     blocks += _listed(also, _MOST_BESIDE)
+    if buttons:
+        blocks.append({"type": "actions", "elements": [_button(verdict, decision.id) for verdict in _VERDICTS]})
     engine = decision.engine + (f", model not used: {decision.fallback_reason}" if decision.fallback_reason else "")
     facts = f"{decision.id} · {decision.latency_ms:.0f} ms · {engine} · occurrences {decision.occurrences}"
     blocks.append(_context(facts))
@@ -112,7 +118,8 @@ def render_digest(decisions: Sequence[Decision]) -> Payload:
     """Everything that came while the channel was over its limit, the worst first."""
     situations = len({decision.situation_id or decision.id for decision in decisions})
     worst = max((decision.severity for decision in decisions), key=rank)
-    title = f"{_MARKS.get(worst or '', '⚪')} {len(decisions)} decisions in {situations} situations"
+    where = "1 situation" if situations == 1 else f"{situations} situations"
+    title = f"{_MARKS.get(worst or '', '⚪')} {len(decisions)} decisions in {where}"
     blocks = [_header(title), *_listed(decisions), _context("more came than this channel takes: one message for all")]
     return {"text": escape(title, 400), "blocks": blocks}
 
@@ -145,6 +152,13 @@ def _names(names: Iterable[str]) -> str:
 
 def _header(text: str) -> dict[str, Any]:
     return {"type": "header", "text": {"type": "plain_text", "text": plain(text, HEADER), "emoji": False}}
+
+
+def _button(verdict: str, decision_id: str) -> dict[str, Any]:
+    return {
+        "type": "button", "action_id": f"pulseguard_{verdict}", "value": decision_id,
+        "text": {"type": "plain_text", "text": _VERDICTS[verdict], "emoji": False},
+    }  # fmt: skip
 
 
 def _context(text: str) -> dict[str, Any]:

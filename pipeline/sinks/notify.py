@@ -109,6 +109,7 @@ class _Posters:
         self._sender = sender
         self._slack = slack
         self._pace = pace
+        self._buttons = bool(settings.slack_bot_token and settings.slack_signing_secret)
         self._wakes: dict[str, asyncio.Event] = {}
 
     def wake(self, channel: str) -> None:
@@ -133,7 +134,7 @@ class _Posters:
     async def _make(self, channel: str, claim: Claim) -> None:
         if claim.again:
             metrics.slack_posts.labels(outcome="repeated").inc()
-        payload = _payload(claim)
+        payload = _payload(claim, buttons=self._buttons)
         doubt: list[str] = []
         tried = -self._pace
 
@@ -197,12 +198,12 @@ async def _to_its_end(begun: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _payload(claim: Claim) -> Payload | None:
+def _payload(claim: Claim, *, buttons: bool) -> Payload | None:
     """What is said; None where an edit's message is not known any more."""
     if claim.kind == "edit":
-        return render(claim.head, claim.members) if claim.head else None
+        return render(claim.head, claim.members, buttons=buttons) if claim.head else None
     if claim.kind == "head":
-        return render(claim.about[0], claim.members, claim.about[1:])
+        return render(claim.about[0], claim.members, claim.about[1:], buttons=buttons)
     if claim.kind == "digest":
         return render_digest(claim.about)
     return render_update(claim.about, claim.head, claim.members)

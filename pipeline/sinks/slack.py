@@ -3,12 +3,14 @@
 No retries here: who calls owns them.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
 from slack_sdk.errors import SlackApiError
+from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
@@ -48,7 +50,7 @@ class Slack(Protocol):
 def open_slack(settings: Settings) -> Slack:
     """The destination that the settings name; without any, the log. Raises `Misconfigured`."""
     if settings.slack_bot_token and settings.slack_channel:
-        return _Bot(settings)
+        return Bot(settings)
     if settings.slack_webhook_url:
         parts = urlsplit(settings.slack_webhook_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -91,7 +93,7 @@ class _Webhook:
         """Nothing has a place here."""
 
 
-class _Bot:
+class Bot:
     """A bot token: channels, threads and edits."""
 
     limited = True
@@ -103,6 +105,7 @@ class _Bot:
         )
 
     async def post(self, channel: str, payload: Payload, thread: str | None) -> str | None:
+        """As `Slack.post`."""
         response = await _answered(
             self._client.chat_postMessage(
                 channel=channel, thread_ts=thread and thread.rpartition("/")[2], **(payload | _QUIET)
@@ -113,8 +116,30 @@ class _Bot:
         return None if ts is None else f"{response.get('channel') or channel}/{ts}"
 
     async def edit(self, payload: Payload, place: str) -> None:
+        """As `Slack.edit`."""
         channel, _, ts = place.rpartition("/")
         await _answered(self._client.chat_update(channel=channel, ts=ts, **payload))
+
+    async def open(self, trigger: str, view: dict[str, Any]) -> None:
+        """Show a dialog to who just clicked. Raises `Unavailable` or `Rejected`."""
+        await _answered(self._client.views_open(trigger_id=trigger, view=view))
+
+    async def whisper(self, channel: str, user: str, text: str) -> None:
+        """Say something that one user alone sees. Raises `Unavailable` or `Rejected`."""
+        await _answered(self._client.chat_postEphemeral(channel=channel, user=user, text=text))
+
+
+def open_bot(settings: Settings) -> Bot | None:
+    """The bot, where the settings name one."""
+    return Bot(settings) if settings.slack_bot_token and settings.slack_channel else None
+
+
+def signed(secret: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether Slack signed this request, within the last five minutes."""
+    try:
+        return SignatureVerifier(secret).is_valid_request(body, dict(headers))
+    except (ValueError, TypeError):  # a time that is none, a body or a signature that is no text
+        return False
 
 
 async def _answered(call: Any) -> Any:

@@ -8,7 +8,8 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.chromium import Page, browser, tab
-from tests.program import until
+from tests.guard.attacks import ATTACKS
+from tests.program import open_folder, until
 from tests.stack import Stack
 
 pytestmark = [
@@ -117,3 +118,89 @@ async def test_a_narrow_screen_needs_no_sideways_scroll(up: Stack, page: Page, p
     await page.shows("x" * 120 if path == "/" else "/v1/decisions")
     assert await page.value("document.documentElement.scrollWidth - window.innerWidth") <= 0
     assert page.complaints == []
+
+
+async def test_a_correction_on_the_page_becomes_knowledge(up: Stack, page: Page):
+    """The form offers the catalogue with its bounds; what is wrong is said; what is right is a verdict and ends it."""
+    await asyncio.to_thread(up.publish, b'{"error_type": "gearbox_worn", "service": "corrected"}')
+    await page.open(up.http)
+    await page.shows("gearbox_worn on corrected")
+    card = "[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes('gearbox_worn'))"
+    await page.value(f"[...{card}.querySelectorAll('.trust button')].at(-1).click()")
+    await page.shows("What was done")
+    await page.value(
+        f"(() => {{ const form = {card}.querySelector('form');"
+        " const [action, worked] = form.querySelectorAll('select'); action.value = 'throttle_connections';"
+        " action.dispatchEvent(new Event('change')); worked.value = 'true';"
+        " form.querySelector('textarea').value = 'oil'; })()"
+    )
+    await page.shows("limit percent (percent)")
+    share = f"{card}.querySelector('input[type=number]')"
+    assert await page.value(f"[{share}.min, {share}.max, {share}.required].join()") == "1,100,true"
+    send = f"{card}.querySelector('form button').click()"
+    await page.value(f"{share}.value = '400'; {send}")
+    assert await page.value(f"{share}.validity.rangeOverflow") is True
+    await page.value(f"{share}.value = '40'; {card}.querySelector('form input').value = ''; {send}")
+    assert await page.value(f"{card}.querySelector('form').hidden") is False
+    await page.value(f"{card}.querySelector('form input').value = 'corrected'; {send}")
+    await page.shows("corrected")
+
+    async def taught() -> bool:
+        rows = await up.rows(
+            "SELECT body->'action' AS action FROM incidents WHERE body->>'error_type' = 'gearbox_worn'"
+        )
+        return [json.loads(row["action"])["parameters"] for row in rows] == [{"limit_percent": 40.0}]
+
+    await until(taught, 30, "the incident")
+    assert await page.value(f"[...{card}.querySelectorAll('.trust button')].every((button) => button.disabled)") is True
+    assert page.complaints == []
+
+
+async def test_an_attack_is_only_text_on_the_page(up: Stack, page: Page):
+    """Every attack in every field: no element, no link and no script comes of it, neither live nor from the list."""
+    anomalies = [
+        {
+            "error_type": attack[:200], "service": f"attacked-{number}", "message": attack[:4000],
+            "labels": {"note": attack[:500]}, "link": attack[:500], "source": attack[:200],
+        }
+        for number, attack in enumerate(ATTACKS.values())
+        if "\x00" not in attack
+    ]  # fmt: skip
+    await page.open(up.http)
+    await page.shows("live")
+    await asyncio.to_thread(up.publish, *(json.dumps(anomaly).encode() for anomaly in anomalies))
+    # A service that is an attack, too, would hide which card it is.
+    attacked = "new Set([...(document.body?.innerText ?? '').matchAll(/attacked-\\d+/g)].map((found) => found[0])).size"
+    for way in ("live", "list"):
+        if way == "list":
+            await page.open(up.http)
+
+        async def all_shown() -> bool:
+            return bool(await page.value(attacked) == len(anomalies))
+
+        await until(all_shown, 60, f"{len(anomalies)} attacks, {way}")
+        foreign = ", ".join(f"#list {tag}" for tag in ("a", "img", "script", "iframe", "svg", "b", "style", "object"))
+        assert await page.value(f"document.querySelectorAll('{foreign}').length") == 0
+        assert await page.value("document.querySelectorAll('[onerror], [onload], [onclick], [style]').length") == 0
+    assert len(anomalies) > 60
+    assert page.complaints == []
+
+
+async def test_the_page_asks_for_the_relays_token(page: Page):
+    """A wrong one is asked for again, a right one opens the feed; neither is in any address."""
+    stack = Stack(open_folder())
+    stack.environment["RELAY_TOKEN"] = "a-token-of-this-test"
+    async with stack.up():
+        await page.open(stack.http)
+        for token, then in (("wrong", "the feed asks for a token"), ("a-token-of-this-test", "live")):
+            await page.shows("The live feed asks for a token")
+            await page.value(
+                f"(() => {{ const form = document.getElementById('token'); form.elements.token.value = '{token}';"
+                " form.querySelector('button').click(); })()"
+            )
+            await page.shows(then)
+        await asyncio.to_thread(stack.publish, b'{"error_type": "dns_failure", "service": "behind-a-token"}')
+        await page.shows("dns_failure on behind-a-token")
+        assert "a-token-of-this-test" not in await page.value(
+            "performance.getEntries().map((entry) => entry.name).join() + location.href"
+        )

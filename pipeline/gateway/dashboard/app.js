@@ -20,6 +20,7 @@ function card(decision) {
   top.append(element("span", "symptom", decision.symptom));
   const time = element("time", "", new Date(decision.created_at).toLocaleTimeString());
   time.dateTime = decision.created_at;
+  if (decision.revision > 1) top.append(element("span", "again", `decided again: ${decision.occurrences} seen`));
   top.append(time);
   const human = decision.verdict === "escalate";
   const advice = element("div", `advice ${human ? "escalate" : "recommend"}`, decision.recommended_action);
@@ -33,32 +34,125 @@ function card(decision) {
   meter.value = decision.confidence_score;
   meter.setAttribute("aria-label", `confidence ${percent} percent`);
   trust.append(meter, element("span", "", `${percent} % confidence · ${human ? "ask a human" : "recommended"}`));
-  for (const verdict of ["accept", "reject"]) trust.append(feedback(decision.id, verdict));
+  const correcting = element("form", "fields");
+  correcting.hidden = true;
+  trust.append(...verdicts(decision, correcting));
   const details = element("details");
   details.append(element("summary", "", `why · ${decision.evidence.length} similar incidents`));
   details.append(element("p", "", decision.rationale));
   const evidence = element("ul");
   for (const hit of decision.evidence) {
     const action = hit.action ? hit.action.name : "no action";
-    evidence.append(element("li", "", `${hit.score.toFixed(2)} ${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome})`));
+    evidence.append(element("li", "", `${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome}; similarity ${hit.score.toFixed(2)})`));
   }
   details.append(evidence);
   const engine = decision.fallback_reason ? `${decision.engine} (${decision.fallback_reason})` : decision.engine;
   const facts = [decision.id, engine, decision.model, `${Math.round(decision.latency_ms)} ms`, `${decision.occurrences} seen`, decision.shadow && "shadow: nobody was notified"];
-  item.append(top, advice, ...(before ? [element("div", "facts", before)] : []), trust, details, element("div", "facts", facts.filter(Boolean).join(" · ")));
+  item.append(top, advice, ...(before ? [element("div", "facts", before)] : []), trust, correcting, details, element("div", "facts", facts.filter(Boolean).join(" · ")));
   return item;
 }
 
-function feedback(id, verdict) {
-  const button = element("button", "", verdict);
-  button.addEventListener("click", async () => {
-    const body = JSON.stringify({ verdict });
-    const answer = await fetch(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
-      { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    button.textContent = answer.ok ? `${verdict}ed`.replace("eed", "ed") : "not taken";
-    button.disabled = answer.ok;
+async function send(id, verdict) {
+  const answer = await fetch(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
+    { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(verdict) });
+  return answer.ok ? null : (await answer.json().catch(() => ({}))).detail || "not taken";
+}
+
+// Accept, reject, or say what was done instead: one of them ends it.
+function verdicts(decision, form) {
+  const buttons = ["accept", "reject", "correct …"].map((text) => element("button", "", text));
+  const told = element("span", "", "");
+  told.setAttribute("role", "status");
+  const done = (text) => {
+    told.textContent = text;
+    for (const button of buttons) button.disabled = true;
+  };
+  for (const [place, said] of [[0, "accepted"], [1, "rejected"]]) {
+    buttons[place].addEventListener("click", async () => {
+      const fault = await send(decision.id, { verdict: buttons[place].textContent });
+      if (fault) told.textContent = fault;
+      else done(said);
+    });
+  }
+  buttons[2].setAttribute("aria-expanded", "false");
+  buttons[2].addEventListener("click", async () => {
+    if (!form.childElementCount) await fill(form, decision);
+    form.hidden = !form.hidden;
+    buttons[2].setAttribute("aria-expanded", String(!form.hidden));
+    if (!form.hidden) form.querySelector("select").focus();
   });
-  return button;
+  form.addEventListener("taken", () => { form.hidden = true; done("corrected"); });
+  return [...buttons, told];
+}
+
+function labelled(text, field, className) {
+  const label = element("label", className || "", text);
+  label.append(field);
+  return label;
+}
+
+function choice(values) {
+  const select = element("select");
+  for (const [value, text] of values) {
+    const option = element("option", "", text);
+    option.value = value;
+    select.append(option);
+  }
+  return select;
+}
+
+function parameterField(parameter) {
+  if (parameter.choices.length) return choice(parameter.choices.map((value) => [value, value]));
+  const field = element("input");
+  if (parameter.type === "number") {
+    field.type = "number";
+    field.step = "any";
+    if (parameter.minimum !== null) field.min = parameter.minimum;
+    if (parameter.maximum !== null) field.max = parameter.maximum;
+  }
+  if (parameter.default !== null) field.value = parameter.default;
+  field.required = parameter.default === null;
+  return field;
+}
+
+// The form that asks what was done instead: an action of the catalogue, within its bounds.
+async function fill(form, decision) {
+  const catalogue = await (await fetch("/v1/actions")).json();
+  const names = Object.keys(catalogue).filter((name) => name !== "escalate_to_human");
+  const action = choice(names.map((name) => [name, name.replaceAll("_", " ")]));
+  const target = element("input");
+  target.required = true;
+  target.value = decision.action.target;
+  const parameters = element("span", "fields wide");
+  const worked = choice([["true", "yes"], ["false", "no"], ["null", "not known yet"]]);
+  const comment = element("textarea");
+  comment.rows = 2;
+  const fault = element("span", "fault", "");
+  fault.setAttribute("role", "alert");
+  let fields = {};
+  const choose = () => {
+    fields = Object.fromEntries(Object.entries(catalogue[action.value].parameters).map(([name, parameter]) => [name, parameterField(parameter)]));
+    parameters.replaceChildren(...Object.entries(fields).map(([name, field]) => {
+      const parameter = catalogue[action.value].parameters[name];
+      return labelled(`${name.replaceAll("_", " ")}${parameter.unit ? ` (${parameter.unit})` : ""}`, field);
+    }));
+    parameters.hidden = !Object.keys(fields).length;
+  };
+  action.addEventListener("change", choose);
+  form.append(labelled("What was done", action), labelled("on", target), labelled("Did it help?", worked), parameters,
+    labelled("What others should know", comment, "wide"), element("button", "", "send"), fault);
+  choose();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const values = {};
+    for (const [name, field] of Object.entries(fields)) {
+      if (field.value !== "") values[name] = field.type === "number" ? Number(field.value) : field.value;
+    }
+    const wrong = await send(decision.id, { verdict: "correct", worked: JSON.parse(worked.value), comment: comment.value || null,
+      action: { name: action.value, target: target.value, parameters: values } });
+    fault.textContent = wrong || "";
+    if (!wrong) form.dispatchEvent(new Event("taken"));
+  });
 }
 
 function show(decision) {
@@ -103,15 +197,47 @@ function connect() {
   const port = document.querySelector("meta[name=relay-port]").content;
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const since = cursor ? `&since=${encodeURIComponent(cursor)}` : "";
+  const token = wanted ? sessionStorage.getItem("relay-token") : null;
+  if (wanted && !token) {
+    askForToken();
+    return;
+  }
   const socket = new WebSocket(`${scheme}://${location.hostname}:${port}/ws/incidents?batch=1&types=decision${since}`);
-  socket.onopen = () => { wait = 500; state("live", true); };
-  socket.onmessage = (event) => take(JSON.parse(event.data));
-  socket.onclose = () => {
+  // In a message: an address is logged and remembered, a token must not be.
+  socket.onopen = () => { if (token) socket.send(JSON.stringify({ type: "hello", token })); };
+  socket.onmessage = (event) => {
+    wait = 500;
+    state("live", true);
+    take(JSON.parse(event.data));
+  };
+  socket.onclose = (event) => {
+    if (event.code === 4401) {
+      sessionStorage.removeItem("relay-token");
+      askForToken();
+      return;
+    }
     state("connection lost, trying again …", false);
     setTimeout(connect, wait * (0.5 + Math.random()));
     wait = Math.min(wait * 2, 10000);
   };
 }
+
+const wanted = document.querySelector("meta[name=relay-token]").content === "wanted";
+const asking = document.getElementById("token");
+
+function askForToken() {
+  state("the feed asks for a token", false);
+  asking.hidden = false;
+  snapshot();
+}
+
+asking.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("relay-token", asking.elements.token.value);
+  asking.reset();
+  asking.hidden = true;
+  connect();
+});
 
 document.getElementById("example").textContent =
   `curl -X POST ${location.origin}/v1/anomalies -d '{"error_type": "database_timeout", "spike_percentage": 450}'`;
