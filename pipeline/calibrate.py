@@ -22,8 +22,8 @@ from schemas import Decision, Incident, Signals
 FOLDS = 5
 LEAST = 60
 """Samples below which a fit says more of chance than of confidence."""
-RIGHT = ("similarity", "margin", "coverage", "exact")
-RELEVANT = ("similarity", "coverage", "exact")
+RIGHT = ("similarity", "clearance", "lead", "coverage", "exact")
+RELEVANT = ("similarity", "lead", "coverage", "exact")
 """The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md."""
 KNOWN = 0.5
 """The share of a dataset's weight on cases with an answer. Those at hand have 0.54 to 0.77; doubt is cheaper."""
@@ -79,10 +79,10 @@ async def samples_of(
 ) -> list[Sample]:  # fmt: skip
     """Samples of a dataset, each case asked in several ways, for a dataset's cases are easier than life.
 
-    As it is; without its metrics; with the first half of its message; each also with its relevant incidents taken
-    away, so that all that is left is their kin; and all of this against the incidents, against incidents without
-    titles, and among ``others``. A case weighs the same however often it can be asked, and `KNOWN` of all weight is
-    on those with an answer.
+    As it is; without its metrics; with the first half of its message; with half of its words; each also with its
+    relevant incidents taken away, so that all that is left is their kin; and all of this against the incidents, against
+    incidents without titles, and among ``others``. A case weighs the same however often it can be asked, and `KNOWN` of
+    all weight is on those with an answer.
     """
     untitled = [msgspec.structs.replace(item, title="-", error_type=None) for item in incidents]
     ids = {incident.id for incident in incidents}
@@ -92,7 +92,7 @@ async def samples_of(
     for shelf in (incidents, untitled, *([among] if len(among) > len(ids) else [])):
         async with open_index() as index:
             await index.sync(Shelf(shelf))
-            for way in (_as_it_is, _without_metric, _halved):
+            for way in (_as_it_is, _without_metric, _halved, _thinned):
                 asked = [*map(way, cases), *(_orphaned(way(case)) for case in cases if case.relevant)]
                 for case, outcome in zip(asked, await run(index, asked, catalogue, calibration), strict=True):
                     plain = shelf is incidents and way is _as_it_is and case.id in told and not case.hidden
@@ -268,6 +268,14 @@ def _halved(case: Case) -> Case:
     words = (case.anomaly.message or "").split()
     half = " ".join(words[: max(len(words) // _HALF, 4)])
     return replace(case, anomaly=msgspec.structs.replace(case.anomaly, metric=None, message=half or None))
+
+
+def _thinned(case: Case) -> Case:
+    """Half of the message's words, drawn by the case's name."""
+    words, chance = (case.anomaly.message or "").split(), random.Random(case.id)  # noqa: S311 - a draw, no secret
+    kept = sorted(chance.sample(range(len(words)), max(len(words) // _HALF, min(len(words), 4))))
+    text = " ".join(words[place] for place in kept)
+    return replace(case, anomaly=msgspec.structs.replace(case.anomaly, metric=None, message=text or None))
 
 
 def _group(case: Case) -> str:

@@ -17,7 +17,7 @@ from schemas import Signals
 
 FEATURES = Signals.__struct_fields__
 _CLEAR = 0.25
-"""The margin beyond which the first one is no surer: an equal error type alone makes it 1."""
+"""The margin or clearance beyond which the first one is no surer: an equal error type alone makes it 1."""
 
 
 class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,7 +57,7 @@ class Trust:
 def features_of(signals: Signals) -> dict[str, float]:
     """What the models look at, by name."""
     features: dict[str, float] = msgspec.structs.asdict(signals)
-    return features | {"margin": min(max(signals.margin, 0.0), _CLEAR)}
+    return features | {"margin": min(max(signals.margin, 0.0), _CLEAR), "clearance": min(signals.clearance, _CLEAR)}
 
 
 def trust(signals: Signals, calibration: Calibration) -> Trust:

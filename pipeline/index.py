@@ -27,6 +27,7 @@ from qdrant_client.http.exceptions import ApiException
 from pipeline.embedding import Embedder, Sparse
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.settings import Settings
+from pipeline.standing import UNSEEN_COSINE, clearance, just_near
 from pipeline.words import Query, document_of, essence_of, words
 from schemas import Action, Evidence, Incident, Signals
 
@@ -38,12 +39,10 @@ _FAILED = 0.05
 _TWIN = 0.97
 """The cosine from which two incidents tell the same. Different ones of our sets reach 0.966."""
 _COMPARED = 10
-"""How many of the nearest are looked through for one that tells something else than the first."""
+"""How many of the nearest are looked through for those that tell something else than the first."""
 _SAME_ERROR, _SAME_SERVICE = 1.0, 0.1
 FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
-_UNSEEN_COSINE = 0.2
-"""The cosine assumed of a hit that is none of the nearest by meaning."""
 _KEPT = 10_000
 """How many incidents are kept in memory as the index holds them; 4 KB each."""
 _TIMEOUT = 5
@@ -135,7 +134,7 @@ class Index:
             hits = [found.points for found in await self._client.query_batch_points(self._collection, requests)]
         known = await self._known({hit.id for found in hits for hit in found})
         return [
-            _found(query, vector, terms[0], _fused(query, len(terms[0]), self._size, *pair, known)[:wanted], limit)
+            _found(query, vector, terms[0], _fused(query, len(terms[0]), self._size, *pair, known)[:wanted], pair[0], limit)
             for query, vector, terms, pair in zip(
                 queries, dense, sparse, zip(hits[::2], hits[1::2], strict=True), strict=True
             )
@@ -333,7 +332,7 @@ def _fused(
     cosines = {hit.id: hit.score for hit in by_meaning}
     shares = {hit.id: hit.score / most for hit in by_words}
     scores = {
-        point: cosines.get(point, _UNSEEN_COSINE)
+        point: cosines.get(point, UNSEEN_COSINE)
         + _WORDS_SHARE * shares.get(point, 0.0)
         + _SAME_ERROR * bool(query.kind and payload["error_type"] == query.kind)
         + _SAME_SERVICE * bool(query.service and payload["service"] == query.service)
@@ -346,28 +345,32 @@ def _fused(
 
 
 def _found(
-    query: Query, vector: list[float], terms: list[int], hits: Sequence[tuple[_Known, float]], limit: int
-) -> Found:
+    query: Query, vector: list[float], terms: list[int], hits: Sequence[tuple[_Known, float]],
+    by_meaning: Sequence[Any], limit: int,
+) -> Found:  # fmt: skip
     if not hits:
         return Found([], Signals())
     asked = np.asarray(vector)
     cosines = [float(known.dense @ asked) for known, _ in hits]  # of unit vectors
     first, score = hits[0]
+    rivals = _rivals(hits)
     signals = Signals(
         similarity=round(cosines[0], 4),
-        margin=round(score - _rival(hits), 4),
+        margin=round(score - rivals[0], 4),
         coverage=round(sum(term in first.terms for term in terms) / len(terms), 4) if terms else 0.0,
         exact=float(bool(query.kind) and query.kind == first.payload["error_type"]),
         agreement=float(cosines[0] >= max(cosines)),
+        clearance=round(clearance(score, rivals), 4),
+        lead=round(cosines[0] - just_near([hit.score for hit in by_meaning]), 4),
     )
     return Found([_evidence(known, cosine) for (known, _), cosine in zip(hits, cosines, strict=True)][:limit], signals)
 
 
-def _rival(hits: Sequence[tuple[_Known, float]]) -> float:
-    """The score of the nearest one that tells something else: a recurrence of the first is no doubt of it."""
+def _rivals(hits: Sequence[tuple[_Known, float]]) -> list[float]:
+    """The scores of those that tell something else, at least one: a recurrence of the first is no doubt of it."""
     first = hits[0][0].dense
-    others = (score for known, score in hits[1:] if float(known.dense @ first) < _TWIN)
-    return next(others, hits[-1][1] if len(hits) >= _COMPARED else 0.0)
+    others = [score for known, score in hits[1:] if float(known.dense @ first) < _TWIN]
+    return others or [hits[-1][1] if len(hits) >= _COMPARED else 0.0]
 
 
 def _evidence(known: _Known, cosine: float) -> Evidence:

@@ -46,7 +46,9 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
 
     ``similarity`` is its cosine, -1..1; ``margin`` how far the fused score of the second one is below its own;
     ``coverage`` the share, 0..1, of the anomaly's words that it holds; ``exact`` 1 where the error types are equal;
-    ``agreement`` 1 where it is the most similar one by meaning, too.
+    ``agreement`` 1 where it is the most similar one by meaning, too; ``clearance`` the margin before all others taken
+    together, so many near rivals count for more than one; ``lead`` how far its cosine is above those of incidents that
+    are just near.
     """
 
     similarity: float = 0.0
@@ -54,6 +56,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float = 0.0
     exact: float = 0.0
     agreement: float = 0.0
+    clearance: float = 0.0
+    lead: float = 0.0
 
 
 class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):

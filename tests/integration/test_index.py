@@ -208,6 +208,23 @@ async def test_a_recurrence_is_no_doubt_of_the_first(plain: Settings, embedder: 
         (both,) = await index.search([ask("no space left on the disk")])
     assert {item.incident_id for item in both.evidence[:2]} == {"disk", "disk-again"}
     assert both.signals.margin > 0.8 * alone.signals.margin
+    assert both.signals.clearance > 0.8 * alone.signals.clearance
+
+
+async def test_many_near_rivals_count_for_more_than_one(plain: Settings, embedder: Embedder) -> None:
+    """The margin before the second stays one; the clearance shrinks with each further rival, and so does the lead."""
+    shelf, found = Shelf(), []
+    shelf.put(Incident(id="disk", title="Disk full on the database", symptoms="No space left on the disk."))
+    async with open_index(plain, embedder) as index:
+        for number, part in enumerate(("queue", "proxy", "cache", "mail", "ledger", "search")):
+            shelf.put(Incident(id=part, title=f"Disk slow on the {part}", symptoms=f"Writes of the {part} wait long."))
+            await index.sync(shelf)
+            if number in {0, 5}:
+                found += [(await index.search([ask("no space left on the disk")]))[0].signals]
+    few, many = found
+    assert few.clearance == pytest.approx(few.margin, abs=1e-3)
+    assert many.clearance < many.margin - 0.05
+    assert 0 < many.lead < few.lead + few.similarity
 
 
 async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:

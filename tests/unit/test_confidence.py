@@ -35,20 +35,20 @@ from tests.unit.test_blocks import decision
 shares = st.floats(0, 1)
 
 
-@given(shares, shares, shares, st.booleans(), st.booleans())
+@given(shares, shares, shares, shares, st.booleans())
 def test_both_probabilities_are_shares_and_relevance_is_never_the_smaller(
-    similarity: float, margin: float, coverage: float, exact: bool, agreement: bool
+    similarity: float, clearance: float, lead: float, coverage: float, exact: bool
 ):
     """Where the first incident is right, something is relevant."""
-    signals = Signals(similarity=similarity, margin=margin, coverage=coverage, exact=exact, agreement=agreement)
+    signals = Signals(similarity=similarity, clearance=clearance, lead=lead, coverage=coverage, exact=exact)
     sure = trust(signals, load_calibration(None))
     assert 0 <= sure.right <= sure.relevant <= 1
 
 
-@pytest.mark.parametrize("name", ["similarity", "margin", "coverage", "exact"])
+@pytest.mark.parametrize("name", ["clearance", "lead", "coverage", "exact"])
 def test_a_better_match_is_trusted_more(name: str):
     """Each signal that speaks for the first incident raises the probability that it is right."""
-    low = Signals(similarity=0.4, margin=0.1, coverage=0.4)
+    low = Signals(similarity=0.4, clearance=0.05, lead=0.1, coverage=0.4)
     high = Signals(**{field: getattr(low, field) for field in FEATURES} | {name: 0.9})
     calibration = load_calibration(None)
     assert trust(low, calibration).right < trust(high, calibration).right
