@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +19,11 @@ from pipeline.catalogue import load_catalogue
 from pipeline.console import completed, err, opened_index, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
+from pipeline.files import json_values
 from pipeline.knowledge import Loaded, read_files
 from pipeline.settings import ROLES, Settings
 from pipeline.silences import silence_cli
-from schemas import Decision, Explanation
+from schemas import Decision, Engine, Explanation
 
 cli = typer.Typer(
     name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -71,7 +71,7 @@ def send(
 ) -> None:
     """Publish anomalies and wait until Kafka has acknowledged each one."""
     text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-    values = list(_json_values(text))
+    values = list(json_values(text))
 
     async def publish() -> None:
         current = settings.required_kafka(completed())
@@ -184,12 +184,18 @@ def eval_command(
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report with two charts here.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write what came of each query here, for --against.")] = None,
+    engine: Annotated[Engine, typer.Option(help="llm: a model decides the same cases, and is compared.")] = "nearest",
+    model: Annotated[str | None, typer.Option(help="A litellm name; else LLM_MODEL. Means --engine llm.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Measure retrieval and confidence on a dataset: no broker, no PostgreSQL, an index of its own."""
     from pipeline import judge
 
-    run_async(judge.evaluate_dataset(settings.read(), dataset, against, html, save, out, as_json=as_json))
+    run_async(
+        judge.evaluate_dataset(
+            settings.read(), dataset, against, html, save, out, as_json=as_json, engine=engine, model=model
+        )
+    )
 
 
 @cli.command("backtest")
@@ -329,23 +335,6 @@ def _configure_log(current: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-
-
-def _json_values(text: bytes) -> Iterator[bytes]:
-    """A JSON list's elements, one object, or lines. Raises `Rejected` where it is none of these."""
-    stripped = text.strip()
-    if stripped.startswith(b"["):
-        try:
-            yield from (bytes(raw) for raw in msgspec.json.decode(stripped, type=list[msgspec.Raw]))
-        except msgspec.DecodeError as exc:
-            raise Rejected(f"not JSON: {exc}") from exc
-        return
-    try:
-        msgspec.json.decode(stripped)
-    except msgspec.DecodeError:
-        yield from (line for line in stripped.splitlines() if line.strip())
-    else:
-        yield stripped
 
 
 def _print_gaps(files: list[Loaded]) -> None:

@@ -49,7 +49,8 @@ class Case:
 class Outcome:
     """What came of one case. ``rank`` is that of the first relevant incident, from 1; None where none was found.
 
-    ``asks`` says that the first one is not sure enough to act on; ``action`` is the rule's advice.
+    ``asks`` says that the first one is not sure enough to act on; ``action`` is the engine's advice; ``cost_usd``
+    is None where the model's price is not known.
     """
 
     case: Case
@@ -60,7 +61,7 @@ class Outcome:
     asks: bool
     action: str
     seconds: float
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
     evidence: Sequence[Evidence] = ()
 
     @property
@@ -154,7 +155,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, float | None]:
         "brier": brier(sure, right),
         "auroc_right": auroc([o.trust.right for o in known], [o.right for o in known]),
         "auroc_match": auroc([o.trust.relevant for o in outcomes], [bool(o.case.relevant) for o in outcomes]),
-        "cost_usd": sum(outcome.cost_usd for outcome in outcomes) / max(len(outcomes), 1),
+        "cost_usd": _cost(outcomes),
         "latency_ms_p50": seconds[len(seconds) // 2] * 1000 if seconds else None,
     }
 
@@ -237,7 +238,7 @@ def _outcome(case: Case, found: Found, sure: Trust, least: float, advice: Advice
     hits = [number for number, item in enumerate(found.evidence, 1) if item.incident_id in case.relevant]
     return Outcome(
         case, hits[0] if hits else None, hits, found.signals, sure, sure.right < least, advice.action.name, seconds,
-        advice.usage.cost_usd or 0.0, found.evidence,
+        0.0, found.evidence,
     )  # fmt: skip
 
 
@@ -245,6 +246,11 @@ def _ndcg(outcome: Outcome) -> float:
     gained = sum(1 / math.log2(1 + rank) for rank in outcome.relevant_found)
     best = sum(1 / math.log2(1 + rank) for rank in range(1, min(len(outcome.case.relevant), HIGHEST) + 1))
     return gained / best
+
+
+def _cost(outcomes: Sequence[Outcome]) -> float | None:
+    costs = [outcome.cost_usd for outcome in outcomes]
+    return None if None in costs else sum(cost or 0.0 for cost in costs) / max(len(costs), 1)
 
 
 def _mean(values: Sequence[float]) -> float | None:

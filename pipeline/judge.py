@@ -3,26 +3,31 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from pipeline import calibrate as fitting
-from pipeline import evaluate, measure, report
+from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import load_calibration
 from pipeline.console import opened_record
-from pipeline.evaluate import Difference
+from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
+from schemas import Engine
 
 COMPARED = tuple(name for name in report.MEANING if name not in {"cases", "with_relevant"})
 
 
 async def evaluate_dataset(
     settings: Settings, dataset: Path, against: Path | None, html: Path | None, save: Path | None, out: Console, *,
-    as_json: bool,
+    as_json: bool, engine: Engine = "nearest", model: str | None = None,
 ) -> None:  # fmt: skip
-    """Measure, print, and write what was asked for. Raises `Rejected` for a dataset that cannot be read."""
+    """Measure, print, and write what was asked for. Raises `Rejected` for a dataset that cannot be read.
+
+    With the ``engine`` llm, the model (LLM_MODEL, or ``model``) decides the same cases after the rule.
+    """
     incidents, cases = evaluate.read_dataset(dataset)
     outcomes = await measure.outcomes(settings, incidents, cases)
     told = {case.id for case in evaluate.headline(cases)}
@@ -38,13 +43,16 @@ async def evaluate_dataset(
     if against is not None:
         compared = evaluate.differences(*measure.other(chosen, against, settings), COMPARED)
         out.print(_comparison(compared))
+    beside: dict[str, Any] = {}
+    if engine == "llm" or model is not None:
+        beside = _beside(chosen, await engines.by_model(settings, chosen, model), out)
     if html is not None:
         page = report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen, compared)
         html.write_text(page, encoding="utf-8")
     if save is not None:
         save.write_bytes(msgspec.json.encode(chosen))
     if as_json:
-        parts = {"by_variant": by_variant} | ({"against": compared} if compared else {})
+        parts = {"by_variant": by_variant} | ({"against": compared} if compared else {}) | beside
         sys.stdout.write(msgspec.json.encode(figures | parts).decode() + "\n")
 
 
@@ -70,6 +78,15 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
     out.print(f"Written to {write}. CALIBRATION_FILE={write} puts it in force.")
 
 
+def _beside(by_rule: Sequence[Outcome], decided: engines.Decided, out: Console) -> dict[str, Any]:
+    """Both engines side by side, printed; and the same for `--json`."""
+    compared = evaluate.differences(by_rule, decided.outcomes, COMPARED)
+    out.print(_comparison(compared, "the rule", decided.model))
+    out.print(replay.figures(decided.effort))
+    figures = evaluate.figures(decided.outcomes)
+    return {"llm": {"decided_by": decided.model, "figures": figures, "compared": compared, **decided.effort}}
+
+
 def _by_dataset(held: Mapping[str, Mapping[str, float | None]]) -> Table:
     columns = list(next(iter(held.values())))
     table = Table("dataset", *columns, title="the new one, fitted without the incidents that it is asked for")
@@ -83,8 +100,8 @@ async def _feedback() -> list[fitting.Sample]:
         return fitting.samples_of_feedback(await record.judged_decisions())
 
 
-def _comparison(compared: Mapping[str, Difference]) -> Table:
-    table = Table("figure", "this one", "the other", "95 % interval of the other's gain")
-    for name, one in compared.items():
-        table.add_row(name, report.shown(one.before), report.shown(one.after), report.span(one))
+def _comparison(compared: Mapping[str, Difference], one: str = "this one", other: str = "the other") -> Table:
+    table = Table("figure", one, other, f"95 % interval of the gain of {other}")
+    for name, found in compared.items():
+        table.add_row(name, report.shown(found.before), report.shown(found.after), report.span(found))
     return table

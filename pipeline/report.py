@@ -6,6 +6,7 @@ from html import escape
 from pipeline.evaluate import Difference, Outcome, bins, risk_coverage
 
 SIZE, EDGE = 320, 40
+_SMALL = 0.001
 MEANING = {
     "cases": "queries asked",
     "with_relevant": "of these, with a relevant incident in the record",
@@ -22,7 +23,7 @@ MEANING = {
     "auroc_right": "confidence tells whether the first is right, where something is relevant",
     "auroc_match": "the probability of relevance tells whether anything is",
     "cost_usd": "model cost of a decision",
-    "latency_ms_p50": "median of embedding, search and rule for one query, milliseconds",
+    "latency_ms_p50": "median of embedding, search and decision for one query, milliseconds",
 }
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#17191c}
 table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;border-bottom:1px solid #e3e5e8}
@@ -35,7 +36,7 @@ def shown(value: float | None) -> str:
     """A figure for a table; a dash where there is none."""
     if value is None:
         return "-"
-    return f"{value:g}" if float(value).is_integer() else f"{value:.3f}"
+    return f"{value:g}" if float(value).is_integer() or 0 < abs(value) < _SMALL else f"{value:.3f}"
 
 
 def span(one: Difference) -> str:

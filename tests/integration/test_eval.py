@@ -1,0 +1,95 @@
+"""`pulseguard eval --engine llm`: a model over the same evidence as the rule, both judged by the same figures."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.model_server import Behaviour, answer_for, completion, good, model_server, with_status
+from tests.program import ROOT
+
+INCIDENTS = [
+    {"id": "disk", "title": "Disk full", "symptoms": "No space left on the disk of the database.",
+     "outcome": "resolved", "action": {"name": "clean_disk", "target": "db"}},
+    {"id": "cert", "title": "Certificate expired", "symptoms": "Clients refuse the expired certificate.",
+     "outcome": "resolved", "action": {"name": "renew_certificate", "target": "gateway"}},
+]  # fmt: skip
+QUERIES = [
+    {"id": "1", "description": "no space left on the disk of the database", "relevant": ["disk"],
+     "action": "clean_disk"},
+    {"id": "2", "description": "clients refuse an expired certificate", "relevant": ["cert"],
+     "action": "renew_certificate"},
+]  # fmt: skip
+SMALL = {"LLM_INPUT_USD": "1", "LLM_OUTPUT_USD": "10", "MIN_CONFIDENCE": "0"}
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    for name, rows in (("incidents", INCIDENTS), ("queries", QUERIES)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+async def evaluated(dataset: Path, *options: str, **environment: str) -> tuple[int, str]:
+    home = {"PATH": os.environ["PATH"], "PULSEGUARD_HOME": str(dataset / "home"), "COLUMNS": "160"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline", "eval", "--dataset", str(dataset), "--json", *options, cwd=ROOT,
+        env=home | environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(90):
+        output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def played(behave: Behaviour, dataset: Path) -> dict[str, Any]:
+    async with model_server(behave) as server:
+        code, said = await evaluated(
+            dataset, "--engine", "llm", LLM_MODEL="openai/played", LLM_API_BASE=server.url, **SMALL
+        )
+    assert code == 0, said
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    return found
+
+
+async def second(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+    """Rest the advice on the second incident, whatever the first is."""
+    item = json.loads(question["messages"][1]["content"])["evidence"][1]
+    name = item["incident_id"]
+    changes = {"action": item["action"]["name"], "matched_incident": name, "rationale": f"As in {name}."}
+    return completion(answer_for(question, **changes))
+
+
+@pytest.mark.parametrize(("behave", "share", "failed"), [(good, 1, 0), (second, 0, 0), (with_status(401), 1, 2)])
+async def test_a_model_is_judged_by_what_its_advice_rests_on(
+    behave: Behaviour, share: int, failed: int, dataset: Path
+) -> None:
+    """One that follows the evidence is as good as the rule; one that takes the wrong incident is wrong; on a failure
+    the rule decides, and it is counted."""
+    told = await played(behave, dataset)
+    assert (told["recall_at_1"], told["action_accuracy"], told["cost_usd"]) == (1, 1, 0)
+    llm = told["llm"]
+    assert (llm["figures"]["recall_at_1"], llm["figures"]["action_accuracy"]) == (share, share)
+    assert set(llm["figures"]) == set(told) - {"by_variant", "llm"}
+    assert (llm["decided_by"], llm["model_failed"]) == ("openai/played", failed)
+    assert llm["figures"]["latency_ms_p50"] > told["latency_ms_p50"]
+    compared = llm["compared"]["action_accuracy"]
+    assert (compared["before"], compared["after"]) == (1, share)
+    assert compared["low"] <= share - 1 <= compared["high"]
+
+
+async def test_the_cost_of_a_decision_is_told(dataset: Path) -> None:
+    """700 tokens asked at 1 and 60 answered at 10 dollars a million."""
+    llm = (await played(good, dataset))["llm"]
+    assert llm["figures"]["cost_usd"] == pytest.approx(0.0013)
+    assert (llm["model_calls"], llm["prompt_tokens"], llm["cost_usd"]) == (2, 1400, pytest.approx(0.0026))
+
+
+async def test_without_a_model_there_is_nothing_to_compare(dataset: Path) -> None:
+    code, said = await evaluated(dataset, "--engine", "llm")
+    assert code == 2
+    assert "LLM_MODEL" in said
