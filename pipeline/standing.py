@@ -7,8 +7,8 @@ UNSEEN_COSINE = 0.2
 """The cosine assumed of an incident that is none of the nearest by meaning."""
 _SOFT = 0.1
 """The difference in score at which a rival counts e times less."""
-_BEYOND = 5
-"""How many of the nearest by meaning may be more than just near."""
+_BEYOND, _FIELD = 5, 25
+"""How many of the nearest by meaning may be more than just near, and how many after them make the field."""
 
 
 def clearance(score: float, rivals: Sequence[float]) -> float:
@@ -22,7 +22,8 @@ def clearance(score: float, rivals: Sequence[float]) -> float:
 def just_near(cosines: Sequence[float]) -> float:
     """The mean of the ``cosines``, highest first, beyond the fifth: what this query has in common with its whole field.
 
-    A record all about one technology is near to any query about it, and that says nothing for the first.
+    A record all about one technology is near to any query about it, and that says nothing for the first. In one of less
+    than thirty incidents the sixth is already far: what is missing counts as `UNSEEN_COSINE`.
     """
-    beyond = cosines[_BEYOND:]
-    return sum(beyond) / len(beyond) if beyond else UNSEEN_COSINE
+    field = cosines[_BEYOND : _BEYOND + _FIELD]
+    return (sum(field) + UNSEEN_COSINE * (_FIELD - len(field))) / _FIELD
