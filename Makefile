@@ -11,7 +11,7 @@ ON_KAFKA := tests/integration/test_kafka.py tests/integration/test_slack.py test
 # What `make test` repeats on Apache Kafka where Java and Maven are found: what differs most from broker to broker.
 ON_APACHE := tests/integration/test_kafka.py tests/integration/test_slack.py tests/chaos/test_scenarios.py::test_the_promise_holds[worker-killed-in-500-slow-decisions]
 
-.PHONY: help setup up demo test test-kafka test-docker chaos soak eval bench check lock generate clean
+.PHONY: help setup up demo test test-kafka test-docker test-model chaos soak eval bench check lock generate clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ chaos: setup ## every fault of tests/chaos in full size (BROKER=embedded|apache|
 
 soak: setup ## mixed load and random faults for MINUTES=30; memory and file descriptors are watched
 	@$(BIN)/python -m tests.chaos soak --broker $(BROKER) --seed $(SEED) --minutes $(MINUTES)
+
+test-model: setup ## a real, very small model behind `up` (fetches 124 MB once, into .bench)
+	@$(BIN)/python -m pytest -q -rs tests/smollm2
 
 eval: setup ## measure retrieval and confidence on deploy/eval and eval-hard, and on EVAL_DATASET=DIR where it is named
 	@$(BIN)/pulseguard eval --dataset deploy/eval
