@@ -134,9 +134,16 @@ class Index:
             hits = [found.points for found in await self._client.query_batch_points(self._collection, requests)]
         known = await self._known({hit.id for found in hits for hit in found})
         return [
-            _found(query, vector, terms[0], _fused(query, len(terms[0]), self._size, *pair, known)[:wanted], pair[0], limit)
-            for query, vector, terms, pair in zip(
-                queries, dense, sparse, zip(hits[::2], hits[1::2], strict=True), strict=True
+            _found(
+                query,
+                vector,
+                terms[0],
+                _fused(query, len(terms[0]), self._size, by_meaning, by_words, known)[:wanted],
+                by_meaning,
+                limit,
+            )
+            for query, vector, terms, by_meaning, by_words in zip(
+                queries, dense, sparse, hits[::2], hits[1::2], strict=True
             )
         ]
 
