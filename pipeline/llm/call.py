@@ -21,6 +21,8 @@ _OK_WITHOUT = {400, 413, 422}
 """Statuses that speak of this question, and not of the server."""
 # What litellm lets through from its own parsing of an answer that lacks what it expects.
 _UNCHECKED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError)
+_MISREADINGS = 3
+"""First answers in a row that cannot be read before a plainer form is asked for at once."""
 
 log = structlog.get_logger()
 
@@ -55,6 +57,7 @@ class Model:
     def __init__(self, litellm: Any, name: str, api_base: str | None, settings: Settings) -> None:
         self.name = name
         self.rung = 0
+        self._misread = 0
         self.breaker = Breaker(settings.llm_breaker_failures, settings.llm_breaker_seconds)
         self._litellm = litellm
         self._base = {"api_base": api_base} if api_base else {}
@@ -65,10 +68,22 @@ class Model:
         if self._price is None and settings.llm_daily_usd:
             log.warning("model_price_unknown", model=name, mend="LLM_INPUT_USD and LLM_OUTPUT_USD, or it counts as 0")
 
+    def misread(self, next_rung: int) -> None:
+        """It gave no answer in its form. After `_MISREADINGS` in a row the next question begins with a plainer one."""
+        self._misread += 1
+        if self._misread >= _MISREADINGS:
+            self.rung, self._misread = max(self.rung, next_rung), 0
+
+    def understood(self, least: int, *, at_once: bool) -> None:
+        """It answered. Forms below ``least`` the server has refused. ``at_once``: without a repair."""
+        self.rung = max(self.rung, least)
+        if at_once:
+            self._misread = 0
+
     async def ask(self, turns: list[dict[str, str]], form: dict[str, Any], deadline: float) -> Reply:
         """The reply, before ``deadline`` of the loop's clock. Raises `FormRefused` and `CallFailed`.
 
-        The circuit closes when the reply turns out to be an answer, which is not known here.
+        Any reply closes the circuit, nonsense too: who writes an alert must not be able to open it for everybody.
         """
         seconds = deadline - asyncio.get_running_loop().time()
         try:
@@ -85,6 +100,7 @@ class Model:
             if form and refused and status in {400, 422}:
                 raise FormRefused from exc
             raise CallFailed(failure(exc), _pause(exc)) from exc
+        self.breaker.succeeded()
         return reply
 
     async def _ask(self, turns: list[dict[str, str]], form: dict[str, Any], seconds: float) -> Reply:

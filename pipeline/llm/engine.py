@@ -3,8 +3,8 @@
 Whatever goes wrong is `EngineFailed`, whose reason says which limit or which fault, and the rule decides.
 
 Servers differ in how they take a wish for JSON. The rungs, best first: a JSON schema, any JSON object, plain text; the
-two lower ones have the schema in the prompt. A 400, or two answers in a row that cannot be read, step one down; the
-rung that worked is remembered with the model.
+two lower ones have the schema in the prompt. A 400 steps one down, for good once an answer came below it. The repair of
+an answer that cannot be read is asked for one rung lower; the model steps down itself after several of these in a row.
 """
 
 import asyncio
@@ -146,6 +146,7 @@ class Llm:
     async def _by(self, model: Model, case: _Case, until: float) -> Answer:
         """One question and at most one repair: with a plainer wish for a form where the first answer was no answer."""
         rung, mend = model.rung, ""
+        refused = rung
         while True:
             form = _form(rung, case.schema)
             told = "" if rung == 0 else f"\n\nThe answer's JSON Schema: {case.told()}"
@@ -158,22 +159,19 @@ class Llm:
                 answer = _read(await self._ask(model, turns, form, until, case), case)
             except FormRefused:  # never on the last rung, which wishes for no form
                 case.calls[-1].outcome = "the server refused the wish for a form"
-                rung += 1
+                rung = refused = rung + 1
                 continue
             except Rejected as exc:
                 case.calls[-1].outcome = f"refused: {exc.reason}"
                 if mend:
-                    model.rung = max(model.rung, rung)
-                    if isinstance(exc, Unreadable):
-                        model.breaker.failed()
                     raise EngineFailed(f"the model's answer was refused: {exc.reason}"[:_MAX_FAULT]) from exc
                 mend = f"\n\n{repair(exc.reason)}"
-                if isinstance(exc, Unreadable):
-                    rung = min(rung + 1, len(_RUNGS) - 1)
+                if isinstance(exc, Unreadable) and rung < len(_RUNGS) - 1:
+                    rung += 1
+                    model.misread(rung)
                 continue
             case.calls[-1].outcome = "accepted"
-            model.rung = max(model.rung, rung)
-            model.breaker.succeeded()
+            model.understood(refused, at_once=not mend)
             return answer
 
     async def _ask(

@@ -161,7 +161,6 @@ FORMS: dict[str, tuple[Behaviour, list[str | None]]] = {
     "fences its JSON": (fenced, ["json_schema"]),
     "knows JSON objects only": (takes_only("json_object", None), ["json_schema", "json_object"]),
     "knows no form at all": (takes_only(None), ["json_schema", "json_object", None]),
-    "is confused by the schema": (in_turn(says("?"), good), ["json_schema", "json_object"]),
 }
 
 
@@ -179,17 +178,31 @@ async def test_a_server_is_asked_in_the_form_that_it_knows(
         assert [form_of(question) for question in server.asked] == [*forms, forms[-1]]
 
 
-async def test_a_model_that_gives_no_answer_is_asked_twice_and_then_left_alone(
+async def test_a_model_that_gives_no_answer_is_asked_twice_a_decision(
     opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
 ):
-    """Prose instead of JSON: one repair a decision, a plainer form at the next, and no calls once the circuit opens."""
+    """Prose instead of JSON: one repair a decision, and no open circuit, which an alert's text could bring about."""
     async with model_server(says("Restart everything!")) as server:
         model = opened(server, llm_breaker_failures=2, llm_breaker_seconds=60.0)
-        for asked in (2, 4, 4):
-            with pytest.raises(EngineFailed, match="holds no JSON" if len(server.asked) < 4 else "left alone"):
+        for asked in (2, 4, 6):
+            with pytest.raises(EngineFailed, match="holds no JSON"):
                 await model.advise(enriched, catalogue, SURE, 0.5)
             assert len(server.asked) == asked
-    assert [form_of(question) for question in server.asked] == ["json_schema", "json_object", "json_object", None]
+    assert [form_of(question) for question in server.asked] == ["json_schema", "json_object"] * 3
+
+
+async def test_one_stutter_costs_no_model_its_form_and_three_in_a_row_do(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """An answer that cannot be read is repaired in a plainer form; the schema is asked for again, at most thrice."""
+    stutters = [says("?"), good]
+    async with model_server(in_turn(*stutters, good, *stutters * 3, good)) as server:
+        model = opened(server, llm_cache_seconds=0.0)
+        for _ in range(6):
+            assert (await model.advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
+    strict, plainer = "json_schema", "json_object"
+    forms = [form_of(question) for question in server.asked]
+    assert forms == [strict, plainer, strict, *[strict, plainer] * 3, plainer]
 
 
 async def test_a_400_that_no_form_mends_is_not_remembered(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
