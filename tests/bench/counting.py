@@ -8,12 +8,12 @@ from confluent_kafka import KafkaException
 from pipeline.worker import GROUP
 from tests.bench.cases import case
 from tests.bench.environments import NotHere, python_of
-from tests.bench.ground import AT_ONCE, COUNTED, Ground, Sent, stop
+from tests.bench.ground import AT_ONCE, COUNTED, READY_SECONDS, Ground, Sent, resident, stop
 from tests.bench.load import storm as storm_of
 from tests.bench.result import Result
 from tests.program import until
 
-STORM, FAULTS = 200_000, 200
+STORM, FAULTS, BACKLOG = 200_000, 200, 1_000_000
 PEERS, QUIX = "requirements.txt", "requirements-quix.txt"
 
 
@@ -73,6 +73,25 @@ async def workers(ground: Ground, result: Result) -> None:
             await stop(program)
         name = "1 worker" if number == 1 else f"{number} workers"
         result.add("ours", name, found.rate, cpu_us=found.cpu_us, note=found.note)
+
+
+@case("MiB")
+async def backlog(ground: Ground, result: Result) -> None:
+    """A million anomalies of a thousand faults wait in Kafka: a worker's memory after a tenth, and at its highest."""
+    told = await ground.anew()
+    topic = told["TOPIC_ANOMALIES"]
+    sent = await ground.send(topic, storm_of(ground.many(BACKLOG), ground.many(5 * FAULTS, 20), topic))
+    program = await ground.run("worker", told, ready=False)
+
+    async def a_tenth() -> bool:
+        return await ground.value(COUNTED) >= sent.count / 10
+
+    await until(a_tenth, READY_SECONDS, "a tenth of the backlog")
+    early = resident(program)
+    found = await ground.measure([program], COUNTED, sent, GROUP)
+    result.add("ours", "at its highest", resident(program, "VmHWM"), note=found.note or f"{sent.count:,} anomalies")
+    result.add("floor", "after a tenth", early)
+    await stop(program)
 
 
 async def _shared_out(ground: Ground, told: dict[str, str]) -> None:

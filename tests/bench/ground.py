@@ -227,6 +227,12 @@ def cpu_of(programs: Sequence[Program]) -> float:
     return spent / _TICKS
 
 
+def resident(program: Program, field: str = "VmRSS") -> float:
+    """MiB of memory that it holds, or, with ``VmHWM``, the most that it ever held."""
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
+
+
 def alive(programs: Sequence[Program]) -> None:
     """Fail with what it said last, if one of them has died."""
     for program in programs:
