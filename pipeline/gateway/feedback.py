@@ -47,10 +47,18 @@ class Verdicts:
             feedback = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)
         except msgspec.ValidationError as exc:
             raise Rejected(str(exc)) from exc
+        if any("\x00" in text for text in _texts(feedback)):
+            raise Rejected("a string holds a NUL character")
         if feedback.action is not None:
             self._catalogue.check(feedback.action)
         await self._sender.send(self._topic, decision_id.encode(), msgspec.json.encode(feedback))
         return True
+
+
+def _texts(feedback: Feedback) -> list[str]:
+    done = feedback.action
+    values = [] if done is None else [done.name, done.target, *map(str, done.parameters.values())]
+    return [feedback.author or "", feedback.comment or "", *values]
 
 
 def routes(verdicts: Verdicts, catalogue: Catalogue) -> list[Any]:

@@ -4,13 +4,14 @@ Slack calls `POST /v1/slack/actions` (the Interactivity Request URL of the app) 
 JSON: https://docs.slack.dev/interactivity/handling-user-interaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
 import structlog
 from litestar import Request, Response, post
+from litestar.background_tasks import BackgroundTask
 from litestar.exceptions import HTTPException
 
 from pipeline.catalogue import ESCALATE, Catalogue, Value
@@ -105,6 +106,8 @@ def correction(view: View, user: str, catalogue: Catalogue) -> Verdict:
     """What was filled in. Raises `Rejected` for an action or parameters that the catalogue does not have."""
     values = {block: next(iter(elements.values()), {}) for block, elements in view.state.get("values", {}).items()}
     name = _chosen(values, "action")
+    if name == ESCALATE or not _typed(values, "target"):
+        raise Rejected("say what was done, and on what")
     action = Action(name, _typed(values, "target"), _parameters(_typed(values, "parameters"), name, catalogue))
     catalogue.check(action)
     worked = _WORKED.get(_chosen(values, "worked"))
@@ -119,7 +122,7 @@ def routes(settings: Settings, record: Record, verdicts: Verdicts, catalogue: Ca
     bot = open_bot(settings)
 
     @post("/v1/slack/actions", status_code=200, summary="What people click on Slack's messages (called by Slack)")
-    async def slack_actions(request: Request[Any, Any, Any]) -> Response[dict[str, Any] | None]:
+    async def slack_actions(request: Request[Any, Any, Any]) -> Response[dict[str, Any] | bytes]:
         if bot is None or settings.slack_signing_secret is None:
             raise HTTPException("SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN are not set", status_code=404)
         body = await request.body()
@@ -127,28 +130,37 @@ def routes(settings: Settings, record: Record, verdicts: Verdicts, catalogue: Ca
             raise HTTPException("the signature is not Slack's, or too old", status_code=401)
         did = read(body)
         if did.type == "view_submission" and did.view is not None and did.view.callback_id == CORRECTION:
-            return Response(await _corrected(verdicts, did.view, did.user.id, catalogue))
-        for click in did.actions:
+            faults = await _corrected(verdicts, did.view, did.user.id, catalogue)
+            return Response(faults) if faults else Response(b"")  # nothing at all closes the dialog
+        said: list[str] = []
+        for click in did.actions if did.type == "block_actions" else []:
             if click.action_id == _OPEN:
                 decided = await record.decision_body(click.value)
                 target = msgspec.json.decode(decided, type=Decision).action.target if decided else ""
                 await bot.open(did.trigger_id, dialog(click.value, target, catalogue))
             elif click.action_id in _CLICKS:
-                await _clicked(verdicts, bot, did, click)
-        return Response(None)
+                said.append(await _clicked(verdicts, did.user.id, click))
+        # After the answer: Slack waits three seconds for that, and repeats what it asked.
+        return Response(b"", background=BackgroundTask(_whisper, bot, did, said))
 
     return [slack_actions]
 
 
-async def _clicked(verdicts: Verdicts, bot: Bot, did: Interaction, click: Click) -> None:
+async def _clicked(verdicts: Verdicts, user: str, click: Click) -> str:
+    """Take a verdict; returns what to tell the user."""
     given, done = _CLICKS[click.action_id]
     # Slack repeats a request that was not answered in time: the same click has the same id.
-    feedback_id = "fb_" + digest(["slack", click.value, did.user.id, click.action_ts])
-    taken = await verdicts.take(feedback_id, click.value, Verdict(verdict=given, author=f"slack:{did.user.id}"))
-    if did.channel is not None:
-        said = f"Thank you: {done}." if taken else "That decision is not known any more."
+    feedback_id = "fb_" + digest(["slack", click.value, user, click.action_ts])
+    taken = await verdicts.take(feedback_id, click.value, Verdict(verdict=given, author=f"slack:{user}"))
+    return f"Thank you: {done}." if taken else "That decision is not known any more."
+
+
+async def _whisper(bot: Bot, did: Interaction, said: Sequence[str]) -> None:
+    if did.channel is None:
+        return
+    for text in said:
         try:
-            await bot.whisper(did.channel.id, did.user.id, said)
+            await bot.whisper(did.channel.id, did.user.id, text)
         except (Rejected, Unavailable) as exc:  # the verdict is taken, whether it can be said or not
             log.warning("slack_not_told", detail=str(exc))
 

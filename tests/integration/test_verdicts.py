@@ -38,8 +38,8 @@ class Clicks:
             aiohttp.ClientSession() as session,
             session.post(f"{self.up.http}/v1/slack/actions", data=body, headers=headers) as answer,
         ):
-            text = await answer.text()
-            return answer.status, json.loads(text) if text and text != "null" else None
+            said = await answer.read()
+            return answer.status, json.loads(said) if said else None
 
     async def click(self, verdict: str, decision: str, at: str = "1.5", secret: str = SECRET) -> int:
         action = {"action_id": f"pulseguard_{verdict}", "value": decision, "action_ts": at}
@@ -99,7 +99,11 @@ async def test_a_click_is_a_verdict_and_slacks_repetition_of_it_is_none(clicks: 
     await until(both, 30, "the second verdict")
     found = await clicks.verdicts(decision)
     assert sorted((one["verdict"], one["author"]) for one in found) == [("accept", "slack:U1"), ("reject", "slack:U1")]
-    assert [(said["user"], said["text"]) for said in clicks.slack.whispers[-1:]] == [("U1", "Thank you: rejected.")]
+
+    async def told() -> bool:
+        return ("U1", "Thank you: rejected.") in [(said["user"], said["text"]) for said in clicks.slack.whispers]
+
+    await until(told, 10, "the user to be told")
 
 
 async def test_a_correction_is_asked_for_in_a_dialog_and_becomes_knowledge(clicks: Clicks):
@@ -139,5 +143,27 @@ async def test_what_slack_did_not_sign_and_what_concerns_nobody_changes_nothing(
     assert await clicks.click("accept", "dec_of_nobody") == 200
     assert await clicks.click("drop_tables", "dec_of_nobody") == 200
     assert await clicks.click("accept", "x" * 100_000) == 200
-    assert clicks.slack.whispers[-1]["text"] == "That decision is not known any more."
+
+    async def told() -> bool:
+        return clicks.slack.whispers[-1]["text"] == "That decision is not known any more."
+
+    await until(told, 10, "the user to be told")
     assert len(await clicks.up.rows("SELECT 1 FROM feedback")) == len(before)
+
+
+async def test_without_a_secret_there_are_no_buttons_and_nobody_to_take_clicks():
+    """A bot token alone posts messages as before, and the endpoint is not there."""
+    async with slack_server() as slack:
+        stack = Stack(open_folder())
+        stack.environment |= {
+            "SLACK_BOT_TOKEN": "xoxb-placeholder", "SLACK_CHANNEL": "C1", "SLACK_API_URL": slack.api,
+        }  # fmt: skip
+        async with stack.up():
+            stack.publish(b'{"error_type": "unclickable", "service": "a"}')
+
+            async def posted() -> bool:
+                return bool(slack.posts)
+
+            await until(posted, 30, "a message")
+            assert "actions" not in {block["type"] for block in slack.posts[0][1]["blocks"]}
+            assert await Clicks(stack, slack).click("accept", "dec_1") == 404

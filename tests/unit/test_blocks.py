@@ -32,7 +32,8 @@ def test_rendering_stays_within_slacks_limits_and_lets_no_markup_through(text: s
     many = [msgspec.structs.replace(one, id=f"dec_{n}", situation_id=f"sit_{n % 9}") for n in range(60)]
     members = [Member(text, n % 2 == 0) for n in range(60)]
     for message in (
-        render(one), render(one, members), render(one, members, many), render_update(many, one, members),
+        render(one), render(one, members), render(one, members, many),
+        render(one, members, many, buttons=True), render_update(many, one, members),
         render_update([], None, []), render_digest(many),
     ):  # fmt: skip
         within_limits(message)

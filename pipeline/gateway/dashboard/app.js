@@ -52,10 +52,15 @@ function card(decision) {
   return item;
 }
 
+// What is wrong, or null where the verdict is taken.
 async function send(id, verdict) {
-  const answer = await fetch(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
-    { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(verdict) });
-  return answer.ok ? null : (await answer.json().catch(() => ({}))).detail || "not taken";
+  try {
+    const answer = await fetch(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
+      { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(verdict) });
+    return answer.ok ? null : (await answer.json().catch(() => ({}))).detail || "not taken";
+  } catch {
+    return "not sent: PulseGuard does not answer";
+  }
 }
 
 // Accept, reject, or say what was done instead: one of them ends it.
@@ -63,20 +68,31 @@ function verdicts(decision, form) {
   const buttons = ["accept", "reject", "correct …"].map((text) => element("button", "", text));
   const told = element("span", "", "");
   told.setAttribute("role", "status");
+  const disable = (yes) => { for (const button of buttons) button.disabled = yes; };
   const done = (text) => {
     told.textContent = text;
-    for (const button of buttons) button.disabled = true;
+    disable(true);
   };
   for (const [place, said] of [[0, "accepted"], [1, "rejected"]]) {
     buttons[place].addEventListener("click", async () => {
+      disable(true);
       const fault = await send(decision.id, { verdict: buttons[place].textContent });
+      disable(false);
       if (fault) told.textContent = fault;
       else done(said);
     });
   }
   buttons[2].setAttribute("aria-expanded", "false");
   buttons[2].addEventListener("click", async () => {
-    if (!form.childElementCount) await fill(form, decision);
+    if (!form.childElementCount) {
+      disable(true);
+      const fault = await fill(form, decision).then(() => null, () => "the catalogue could not be read");
+      disable(false);
+      if (fault) {
+        told.textContent = fault;
+        return;
+      }
+    }
     form.hidden = !form.hidden;
     buttons[2].setAttribute("aria-expanded", String(!form.hidden));
     if (!form.hidden) form.querySelector("select").focus();
@@ -124,6 +140,7 @@ async function fill(form, decision) {
   target.required = true;
   target.value = decision.action.target;
   const parameters = element("span", "fields wide");
+  const button = element("button", "", "send");
   const worked = choice([["true", "yes"], ["false", "no"], ["null", "not known yet"]]);
   const comment = element("textarea");
   comment.rows = 2;
@@ -140,7 +157,7 @@ async function fill(form, decision) {
   };
   action.addEventListener("change", choose);
   form.append(labelled("What was done", action), labelled("on", target), labelled("Did it help?", worked), parameters,
-    labelled("What others should know", comment, "wide"), element("button", "", "send"), fault);
+    labelled("What others should know", comment, "wide"), button, fault);
   choose();
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -148,8 +165,10 @@ async function fill(form, decision) {
     for (const [name, field] of Object.entries(fields)) {
       if (field.value !== "") values[name] = field.type === "number" ? Number(field.value) : field.value;
     }
+    button.disabled = true;
     const wrong = await send(decision.id, { verdict: "correct", worked: JSON.parse(worked.value), comment: comment.value || null,
       action: { name: action.value, target: target.value, parameters: values } });
+    button.disabled = false;
     fault.textContent = wrong || "";
     if (!wrong) form.dispatchEvent(new Event("taken"));
   });
