@@ -157,7 +157,7 @@ async def test_a_correction_on_the_page_becomes_knowledge(up: Stack, page: Page)
 
 
 async def test_an_attack_is_only_text_on_the_page(up: Stack, page: Page):
-    """Every attack in what an alert may say: no element, no link and no script comes of it, neither live nor from the list."""
+    """Every attack in what an alert may say: no element, link or script comes of it, neither live nor from the list."""
     anomalies = [
         {
             "error_type": attack[:200], "service": f"attacked-{number}", "message": attack[:4000],
