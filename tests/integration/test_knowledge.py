@@ -185,6 +185,11 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     assert code == 0
     assert "Vending machine jammed" in output.splitlines()[3]
 
+    (tmp_path / "broken.json").write_text("{")
+    code, output = await command(up, "incidents", "load", str(tmp_path))
+    assert (code, "not read: Input data was truncated" in output, "1 read, 0 new" in output) == (1, True, True), output
+    assert "1 of 2 files could not be read" in output
+
     code, output = await command(up, "incidents", "reindex")
     assert code == 0, output
     held = await up.rows("SELECT count(*) FROM incidents")
@@ -240,7 +245,11 @@ async def test_a_dead_letter_tried_again_keeps_its_identity(up: Stack, tmp_path:
 MISTAKES = {
     ("run", "typist"): "not a role",
     ("incidents", "load", "no/such/file.json"): "no/such/file.json",
-    ("send", "no/such/file"): "no/such/file",
+    ("send", "no/such/file"): "no/such/file: No such file or directory",
+    ("send", "deploy"): "deploy: Is a directory",
+    ("send", "-"): "nothing to send",
+    ("send", "README.md"): "line 1 is not JSON",
+    ("incidents", "search", " "): "the query is empty",
     ("frobnicate",): "No such command",
 }
 
@@ -252,3 +261,4 @@ async def test_a_mistake_is_one_clear_error(up: Stack, arguments: tuple[str, ...
     assert code == 2
     assert MISTAKES[arguments] in output
     assert "Traceback" not in output
+    assert "Errno" not in output
