@@ -326,15 +326,20 @@ async def _show_decisions(running: Settings) -> None:
     async with kafka.tail(running, [running.topic_decisions], backlog=0) as batches:
         async for batch in batches:
             for message in batch:
-                decision = decoder.decode(message.value or b"")
-                trust = f"{decision.confidence_score:.0%}"
-                out.print(
-                    f"{decision.created_at:%H:%M:%S}  {decision.symptom}\n          "
-                    f"→ {decision.recommended_action}  ({decision.verdict}, {trust}, {decision.engine}, "
-                    f"{decision.latency_ms:.0f} ms, {decision.id}{', shadow' if decision.shadow else ''})",
-                    markup=False, highlight=False, soft_wrap=True,
-                )  # fmt: skip
+                text = decision_line(decoder.decode(message.value or b""))
+                out.print(text, markup=False, highlight=False, soft_wrap=True)
                 sys.stdout.flush()
+
+
+def decision_line(decision: Decision) -> str:
+    """A decision as the console shows it; a later one of an episode says so, and how many it has by now."""
+    again = f"again, {decision.occurrences:,} seen: " if decision.revision > 1 else ""
+    shadow = ", shadow" if decision.shadow else ""
+    return (
+        f"{decision.created_at:%H:%M:%S}  {again}{decision.symptom}\n          "
+        f"→ {decision.recommended_action}  ({decision.verdict}, {decision.confidence_score:.0%}, {decision.engine}, "
+        f"{decision.latency_ms:.0f} ms, {decision.id}{shadow})"
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What the command line takes from a user before it asks any part."""
 
+import msgspec
 import pytest
 
-from pipeline.__main__ import json_values
+from pipeline.__main__ import decision_line, json_values
 from pipeline.errors import Rejected
+from tests.unit.test_blocks import decision
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,11 @@ def test_what_is_no_anomaly_of_any_kind_is_refused_before_anything_is_sent(text:
     """By the number of its line in the input."""
     with pytest.raises(Rejected, match=reason):
         json_values(text)
+
+
+def test_a_revision_is_shown_as_one():
+    """The first line of an episode is its symptom; a later one says how many were seen by then."""
+    first = decision("disk full")
+    again = msgspec.structs.replace(first, revision=2, occurrences=1500)
+    assert decision_line(first).splitlines()[0] == "00:00:00  disk full"
+    assert decision_line(again).splitlines()[0] == "00:00:00  again, 1,500 seen: disk full"
