@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 import msgspec
@@ -23,9 +23,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
-from pipeline.gateway import incidents, silences
+from pipeline.gateway import incidents, problems, silences
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.gateway.parameters import Limit
+from pipeline.gateway.parameters import Limit, State, TakesAnomalies
 from pipeline.index import Index
 from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
@@ -34,6 +34,7 @@ from pipeline.stages import ingest
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology, root_of
 from schemas import Action, Decision, Explanation, Feedback
+from schemas.decision import Verdict as Advised
 
 MAX_LIST = 1000
 MAX_BODY = 5 * 2**20
@@ -42,7 +43,7 @@ MAX_BODY = 5 * 2**20
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A verdict as it is posted; `schemas.Feedback` is what it becomes."""
 
-    verdict: str
+    verdict: Literal["accept", "reject", "correct"]
     author: str | None = None
     comment: str | None = None
     action: Action | None = None
@@ -56,8 +57,9 @@ def build(
     """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve."""
 
     @post(
-        "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all"
-    )
+        "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all",
+        operation_class=TakesAnomalies,
+    )  # fmt: skip
     async def anomalies(request: Request[Any, Any, Any]) -> dict[str, int]:
         events = list(_elements(await request.body()))
         headers = [(name, value.encode()) for name, value in request.headers.items() if name == "traceparent"] + [
@@ -74,7 +76,7 @@ def build(
 
     @get("/v1/decisions", summary="Decisions, newest first")
     async def decisions(
-        limit: Limit = 50, service: str | None = None, verdict: str | None = None, before: datetime | None = None
+        limit: Limit = 50, service: str | None = None, verdict: Advised | None = None, before: datetime | None = None
     ) -> list[Decision]:
         return await record.decisions(limit=limit, service=service, verdict=verdict, before=before)
 
@@ -89,6 +91,10 @@ def build(
     async def feedback(decision_id: str, data: Verdict) -> dict[str, str]:
         if await record.decision_body(decision_id) is None:
             raise HTTPException(f"no decision {decision_id}", status_code=404)
+        if data.verdict == "correct" and not data.action and data.worked is None and not (data.comment or "").strip():
+            raise HTTPException(
+                "a correction says what was done: action, worked or comment is missing", status_code=400
+            )
         fields = msgspec.to_builtins(data) | {"id": f"fb_{uuid4().hex}", "decision_id": decision_id}
         try:
             verdict = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)
@@ -101,7 +107,7 @@ def build(
 
     @get("/v1/episodes", summary="Episodes, last seen first")
     async def episodes(
-        limit: Limit = 50, only: Annotated[str | None, Parameter(query="state")] = None
+        limit: Limit = 50, only: Annotated[State | None, Parameter(query="state")] = None
     ) -> list[dict[str, Any]]:
         return await record.episodes(limit=limit, state=only)
 
@@ -150,7 +156,11 @@ def build(
             render_plugins=[_DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
-        exception_handlers={HTTPException: _error, Unavailable: _away, Rejected: _bad},
+        before_request=problems.refuse_nul,
+        exception_handlers={
+            HTTPException: problems.refused, Unavailable: problems.away, Rejected: problems.bad,
+            RecursionError: problems.too_deep,
+        },
     )  # fmt: skip
 
 
@@ -214,20 +224,3 @@ def _elements(body: bytes) -> Iterator[bytes]:
     if not 1 <= len(elements) <= MAX_LIST:
         raise HTTPException(f"a list holds 1 to {MAX_LIST} anomalies", status_code=400)
     yield from (bytes(element) for element in elements)
-
-
-def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:
-    return Response({"error": status, "detail": detail}, status_code=status, headers=headers or {})
-
-
-def _error(_: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
-    extra = f": {exc.extra}" if exc.extra else ""
-    return _problem(exc.status_code, f"{exc.detail}{extra}"[:2000])
-
-
-def _away(_: Request[Any, Any, Any], exc: Unavailable) -> Response[dict[str, Any]]:
-    return _problem(503, str(exc), {"Retry-After": "1"})
-
-
-def _bad(_: Request[Any, Any, Any], exc: Rejected) -> Response[dict[str, Any]]:
-    return _problem(400, exc.reason)
