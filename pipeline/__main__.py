@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import endpoints, kafka, settings
-from pipeline.console import completed, err, opened_record, out, run_async
+from pipeline.console import PAGE, completed, err, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
 from pipeline.incidents import incidents_cli
@@ -179,7 +179,7 @@ def explain_command(
     if as_json:
         sys.stdout.write(msgspec.json.encode(explanation).decode() + "\n")
     else:
-        out.print(explain.shown(explanation))
+        out.print(explain.shown(explanation), width=min(out.width, PAGE))
 
 
 @cli.command("replay")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ async def command(up: Stack, *arguments: str, given: bytes = b"") -> tuple[int, 
     """Exit code and output of `pulseguard ARGUMENTS`, run beside ``up`` with nothing but its home."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pipeline", *arguments, cwd=ROOT,
-        env={"PULSEGUARD_HOME": str(up.home), "COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+        env={"PULSEGUARD_HOME": str(up.home), "PATH": "/usr/bin:/bin"},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     async with asyncio.timeout(60):
@@ -240,6 +241,24 @@ async def test_a_dead_letter_tried_again_keeps_its_identity(up: Stack, tmp_path:
     assert len({dict(letter.headers())["pulseguard_origin"] for letter in twice}) == 1
     code, output = await command(up, "dlq", "show", "9@999")
     assert (code, "no dead letter 9@999" in output) == (2, True), output
+
+
+async def test_a_silence_tells_how_long_it_lasts_and_is_listed_whole(up: Stack):
+    """Without --for an hour; into a pipe neither a long matcher nor a time is cut; --json is for programs."""
+    matchers = ["service=a-service-with-quite-a-long-name", "severity=~info|warning|error", "team!=the-team-on-call"]
+    code, output = await command(up, "silence", "add", *matchers, "--author", "ada", "--comment", "moving the disks")
+    assert code == 0, output
+    name = output.split()[0]
+    code, output = await command(up, "silence", "list", "--json")
+    (listed,) = (json.loads(line) for line in output.splitlines())
+    starts, ends = (datetime.fromisoformat(listed[field]) for field in ("starts_at", "ends_at"))
+    assert (code, listed["id"], listed["matchers"], ends - starts) == (0, name, matchers, timedelta(hours=1))
+    code, output = await command(up, "silence", "list")
+    row = next(line for line in output.splitlines() if name in line)
+    assert all(text in row for text in (" ".join(matchers), f"{ends:%Y-%m-%d %H:%M} UTC", "moving the disks"))
+    code, output = await command(up, "silence", "add", "a=b", "--author", "ada", "--for", "2d")
+    assert f"until {datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}" in output
+    assert " UTC\n" in output
 
 
 MISTAKES = {
