@@ -5,7 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 import structlog
@@ -15,12 +15,10 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import endpoints, kafka, settings
-from pipeline.catalogue import load_catalogue
-from pipeline.console import completed, err, opened_index, opened_record, out, run_async
+from pipeline.console import PAGE, completed, err, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
-from pipeline.files import json_values
-from pipeline.knowledge import Loaded, read_files
+from pipeline.incidents import incidents_cli
 from pipeline.settings import ROLES, Settings
 from pipeline.silences import silence_cli
 from schemas import Decision, Engine, Explanation
@@ -29,7 +27,6 @@ cli = typer.Typer(
     name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="PulseGuard: publish an anomaly to Kafka; get what it is, what worked last time, and how far to trust that.",
 )  # fmt: skip
-incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
 cli.add_typer(incidents_cli, name="incidents")
 cli.add_typer(dlq_cli, name="dlq")
 cli.add_typer(silence_cli, name="silence")
@@ -69,9 +66,9 @@ def run(roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(ROL
 def send(
     source: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines, one JSON object, or a JSON list.")],
 ) -> None:
-    """Publish anomalies and wait until Kafka has acknowledged each one."""
+    """Publish anomalies and wait until Kafka has acknowledged each one. One that is no JSON: none is published."""
     text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-    values = list(json_values(text))
+    values = json_values(text)
 
     async def publish() -> None:
         current = settings.required_kafka(completed())
@@ -111,69 +108,6 @@ def storm(
     for name, figure in figures.items():
         table.add_row(name.replace("_", " "), f"{figure:.3f}" if isinstance(figure, float) else str(figure))
     out.print(table)
-
-
-@incidents_cli.command("load")
-def incidents_load(
-    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],
-) -> None:
-    """Add past incidents, and say what could not be filled. Loading the same ones again changes nothing."""
-    files = read_files(path)
-    incidents = [incident for loaded in files for incident in loaded.incidents]
-    _print_gaps(files)
-    catalogue = load_catalogue(settings.read().actions_file)
-    for incident in incidents:
-        fault = catalogue.fault(incident.action) if incident.action else None
-        if fault:
-            err.print(f"[yellow]note[/] {incident.id}: its action will never be advised: {escape(fault)}")
-
-    async def load() -> int:
-        async with opened_record() as record:
-            return await record.upsert_incidents(incidents)
-
-    changed = run_async(load())
-    out.print(f"{len(incidents)} read, {changed} new or changed; running workers find them within seconds")
-
-
-@incidents_cli.command("retire")
-def incidents_retire(incident_id: str) -> None:
-    """Forget an incident that turned out wrong: running workers advise it no more within seconds."""
-
-    async def retire() -> int:
-        async with opened_record() as record:
-            return await record.retire_incidents([incident_id])
-
-    if not run_async(retire()):
-        raise Rejected(f"no incident {incident_id}")
-    out.print(f"{incident_id} is retired")
-
-
-@incidents_cli.command("search")
-def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
-    """Find past incidents by what was seen."""
-    from pipeline.words import Query
-
-    async def search() -> list[Any]:
-        async with opened_index() as (index, record):
-            await index.sync(record)
-            return (await index.search([Query(query)], limit))[0].evidence
-
-    table = Table("score", "incident", "title", "action", "outcome")
-    for hit in run_async(search()):
-        action = hit.action.name if hit.action else "-"
-        table.add_row(f"{hit.score:.2f}", hit.incident_id, hit.title, action, hit.outcome)
-    out.print(table)
-
-
-@incidents_cli.command("reindex")
-def incidents_reindex() -> None:
-    """Build Qdrant anew from PostgreSQL. In-process copies of running workers keep themselves level."""
-
-    async def rebuild() -> int:
-        async with opened_index() as (index, record):
-            return await index.rebuild(record)
-
-    out.print(f"{run_async(rebuild())} incidents indexed")
 
 
 @cli.command("eval")
@@ -251,7 +185,7 @@ def explain_command(
     if as_json:
         sys.stdout.write(msgspec.json.encode(explanation).decode() + "\n")
     else:
-        out.print(explain.shown(explanation))
+        out.print(explain.shown(explanation), width=min(out.width, PAGE))
 
 
 @cli.command("replay")
@@ -309,9 +243,47 @@ def main() -> None:
     try:
         _configure_log(settings.read())
         cli()
-    except (PulseGuardError, OSError) as exc:
-        err.print(f"[red]error[/] {escape(str(exc))}", highlight=False)
-        sys.exit(2)
+    except PulseGuardError as exc:
+        _refuse(str(exc))
+    except OSError as exc:
+        _refuse(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc))
+
+
+def json_values(text: bytes) -> list[bytes]:
+    """A JSON list's elements, one object, or lines of objects, as they stand. Raises `Rejected` where it is none."""
+    stripped = text.strip()
+    if stripped.startswith(b"["):
+        try:
+            numbered = [("element", number, bytes(raw)) for number, raw in enumerate(_LIST.decode(stripped), 1)]
+        except (ValueError, RecursionError) as exc:
+            raise Rejected(f"not JSON: {exc}") from exc
+    elif _fault(stripped) is None:
+        numbered = [("line", 1, stripped)]
+    else:
+        lines = enumerate(text.splitlines(), 1)
+        numbered = [("line", number, line.strip()) for number, line in lines if line.strip()]
+    if not numbered:
+        raise Rejected("nothing to send: the input is empty")
+    for kind, number, value in numbered:
+        fault = _fault(value)
+        if fault:
+            raise Rejected(f"{kind} {number} {fault}; nothing was sent")
+    return [value for _, _, value in numbered]
+
+
+def _fault(value: bytes) -> str | None:
+    try:
+        return None if isinstance(msgspec.json.decode(value), dict) else "is no JSON object"
+    except (ValueError, RecursionError) as exc:
+        return f"is not JSON: {exc}"
+
+
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _refuse(reason: str) -> NoReturn:
+    err.print(f"[red]error[/] {escape(reason)}", highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 _background: set[asyncio.Task[None]] = set()
@@ -337,18 +309,6 @@ def _configure_log(current: Settings) -> None:
     )
 
 
-def _print_gaps(files: list[Loaded]) -> None:
-    """What each file left open: nothing is made up for it."""
-    table = Table("file", "incidents", "not filled", "notes")
-    for loaded in files:
-        gaps = ", ".join(loaded.unfilled())
-        if gaps or loaded.notes:
-            notes = "; ".join(loaded.notes)
-            table.add_row(escape(loaded.file.name), str(len(loaded.incidents)), escape(gaps), escape(notes))
-    if table.row_count:
-        out.print(table)
-
-
 def _print_endpoints(running: Settings) -> None:
     table = Table("part", "where", title="PulseGuard is ready")
     lines = endpoints.as_lines(running)
@@ -372,15 +332,20 @@ async def _show_decisions(running: Settings) -> None:
     async with kafka.tail(running, [running.topic_decisions], backlog=0) as batches:
         async for batch in batches:
             for message in batch:
-                decision = decoder.decode(message.value or b"")
-                trust = f"{decision.confidence_score:.0%}"
-                out.print(
-                    f"{decision.created_at:%H:%M:%S}  {decision.symptom}\n          "
-                    f"→ {decision.recommended_action}  ({decision.verdict}, {trust}, {decision.engine}, "
-                    f"{decision.latency_ms:.0f} ms, {decision.id}{', shadow' if decision.shadow else ''})",
-                    markup=False, highlight=False, soft_wrap=True,
-                )  # fmt: skip
+                text = decision_line(decoder.decode(message.value or b""))
+                out.print(text, markup=False, highlight=False, soft_wrap=True)
                 sys.stdout.flush()
+
+
+def decision_line(decision: Decision) -> str:
+    """A decision as the console shows it; a later one of an episode says so, and how many it has by now."""
+    again = f"again, {decision.occurrences:,} seen: " if decision.revision > 1 else ""
+    shadow = ", shadow" if decision.shadow else ""
+    return (
+        f"{decision.created_at:%H:%M:%S}  {again}{decision.symptom}\n          "
+        f"→ {decision.recommended_action}  ({decision.verdict}, {decision.confidence_score:.0%}, {decision.engine}, "
+        f"{decision.latency_ms:.0f} ms, {decision.id}{shadow})"
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,15 @@ if TYPE_CHECKING:
     from pipeline.index import Index
 
 T = TypeVar("T")
+PAGE = 120
+"""The width of prose in a frame, where nothing narrower is asked for."""
+_NO_EDGE = 1000
+"""The width of a pipe or file: rich would take 80 columns for one, and fold a table's cells and long lines there."""
 out = Console()
 err = Console(stderr=True)
+for _console in (out, err):
+    if not _console.is_terminal:
+        _console.width = _NO_EDGE
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -9,7 +9,7 @@ import msgspec
 from pipeline.kafka import Sender
 from pipeline.settings import Settings
 
-_SINGLES: list[dict[str, Any]] = [
+SINGLES: list[dict[str, Any]] = [
     {"error_type": "database_timeout", "service": "payments-db", "spike_percentage": 450, "severity": "critical",
      "message": "connection pool exhausted, queries wait for more than 30 s"},
     {"error_type": "kafka_consumer_lag", "service": "orders-consumer", "spike_percentage": 320, "severity": "error",
@@ -23,25 +23,25 @@ _SINGLES: list[dict[str, Any]] = [
     {"error_type": "paper_tray_empty", "service": "office-printer", "severity": "info",
      "message": "tray two has no paper left"},
 ]  # fmt: skip
-_STORM = 500
-"""Anomalies of one fault: one episode, one decision, one message."""
+FAULT = {"error_type": "disk_full", "service": "search-index", "severity": "critical"}
+STORM = 500
+"""Anomalies of one fault: one episode, one Slack message, and a decision for each tenfold of what was seen."""
 
 
 async def play(settings: Settings, say: Callable[[str], None]) -> None:
     """Send the scenario, a little apart, as monitoring would."""
     sender = Sender(settings)
     try:
-        for anomaly in _SINGLES:
+        for anomaly in SINGLES:
             await sender.send(settings.topic_anomalies, None, msgspec.json.encode(anomaly))
             await asyncio.sleep(0.7)
-        say(f"now {_STORM} anomalies of one fault: one episode, one decision")
-        storm = {"error_type": "disk_full", "service": "search-index", "severity": "critical"}
+        say(f"now {STORM} anomalies of one fault: one episode, decided again only once it is ten times as many")
         await asyncio.gather(
             *(
                 sender.send(
-                    settings.topic_anomalies, None, msgspec.json.encode(storm | {"labels": {"instance": f"search-{n}"}})
+                    settings.topic_anomalies, None, msgspec.json.encode(FAULT | {"labels": {"instance": f"search-{n}"}})
                 )
-                for n in range(_STORM)
+                for n in range(STORM)
             )
         )
         say("and one that nobody can read: see `pulseguard dlq list`")

@@ -15,7 +15,7 @@ import yaml
 from pipeline.errors import Rejected
 from pipeline.postmortems import confluence, plain
 from pipeline.postmortems.outline import Outline, Section, outline
-from pipeline.postmortems.rules import TOLD, filled, is_prose
+from pipeline.postmortems.rules import TOLD, filled, tells
 from schemas import Incident
 
 _WANTED = (
@@ -25,13 +25,21 @@ _WANTED = (
 _FIELDS = frozenset(Incident.__struct_fields__)
 
 
+_EVERYWHERE = frozenset(["index", "readme"])
+"""Names of files that say nothing of what is in them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A file's incidents, and what was noted over it. Without incidents the notes say why."""
+    """A file's incidents, and what was noted over it. Without incidents the notes say why, or ``fault`` does.
+
+    ``fault`` is why nothing of the file could be read; None where it was.
+    """
 
     file: Path
     incidents: list[Incident]
     notes: list[str] = field(default_factory=list)
+    fault: str | None = None
 
     def unfilled(self) -> list[str]:
         """The fields that some of its incidents lack, most telling first; where not all do, with how many."""
@@ -40,120 +48,171 @@ class Loaded:
         return [name if n == every else f"{name} ({n} of {every})" for name, n in lacking.items() if n]
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file to read. ``name`` is its path below the folder that was named, without suffix: an id where it has none."""
+
+    file: Path
+    name: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """What to call an incident that names itself nowhere."""
+        stem = self.file.parent.name if self.file.stem.lower() in _EVERYWHERE and "/" in self.name else self.file.stem
+        return re.sub(r"[ _-]+[0-9a-f]{32}$", "", stem)  # Notion puts a page's id behind its title
+
+
 def read_incidents(path: Path) -> list[Incident]:
-    """Every incident in a file, or in the files of a folder but its READMEs and hidden ones. As `read_files`."""
-    return [incident for loaded in read_files(path) for incident in loaded.incidents]
+    """Every incident in a file, or in the files of a folder. As `read_files`, but any file's fault is `Rejected`."""
+    files = read_files(path)
+    for loaded in files:
+        if loaded.fault:
+            raise Rejected(f"{loaded.file}: {loaded.fault}")
+    return [incident for loaded in files for incident in loaded.incidents]
 
 
 def read_files(path: Path) -> list[Loaded]:
-    """Each file with its incidents. A page of a folder that is no post-mortem has none.
+    """Each file with its incidents; those of a folder are all but its own README and what is hidden.
 
-    Raises `Rejected`: the file, and what is wrong in it.
+    A page of a folder that is no post-mortem has none, nor has one that cannot be read.
+    Raises `Rejected` for a file that is named by itself: the file, and what is wrong in it.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if _is_knowledge(file.relative_to(path)))
+    elif not path.exists():
+        raise Rejected(f"{path}: there is no such file or folder")
     elif path.suffix.lower() in _READERS:
         files = [path]
     else:
         raise Rejected(f"{path}: neither a folder nor one of {', '.join(sorted(_READERS))}")
-    held: set[str] = set()
-    found = [_read(file) for file in files]
-    for loaded in found:
-        for incident in loaded.incidents:
-            if incident.id in held:
-                raise Rejected(f"{loaded.file}: the id {incident.id} is there twice")
-            held.add(incident.id)
-        if not loaded.incidents and not path.is_dir():
-            raise Rejected(f"{loaded.file}: {'; '.join(loaded.notes) or 'holds no incident'}")
+    top = path if path.is_dir() else path.parent
+    found = _distinct(_read(_Source(file, file.relative_to(top).with_suffix("").as_posix())) for file in files)
+    for loaded in found if not path.is_dir() else []:
+        if not loaded.incidents:
+            raise Rejected(f"{loaded.file}: {loaded.fault or '; '.join(loaded.notes) or 'holds no incident'}")
     return found
 
 
 def _is_knowledge(file: Path) -> bool:
     hidden = any(part.startswith(".") for part in file.parts)
-    return file.suffix.lower() in _READERS and file.stem.lower() != "readme" and not hidden
+    about = len(file.parts) == 1 and file.stem.lower() == "readme"
+    return file.suffix.lower() in _READERS and not about and not hidden
 
 
-def _read(file: Path) -> Loaded:
-    notes: list[str] = []
+def _distinct(files: Iterable[Loaded]) -> list[Loaded]:
+    """The files; one with an id that is there already is at fault, and none of its incidents counts."""
+    held: dict[str, Path] = {}
+    found = []
+    for loaded in files:
+        own: dict[str, Path] = {}
+        for incident in loaded.incidents:
+            other = own.get(incident.id) or held.get(incident.id)
+            if other is not None:
+                where = "there twice" if other == loaded.file else f"in {other}, too"
+                loaded = Loaded(loaded.file, [], loaded.notes, f"the id {incident.id} is {where}")  # noqa: PLW2901
+                break
+            own[incident.id] = loaded.file
+        else:
+            held |= own
+        found.append(loaded)
+    return found
+
+
+def _read(source: _Source) -> Loaded:
     try:
-        rows = list(_READERS[file.suffix.lower()](file.read_text(encoding="utf-8-sig"), file, notes))
-    except (OSError, ValueError, yaml.YAMLError, msgspec.MsgspecError) as exc:
-        raise Rejected(f"{file}: {exc}") from exc
-    incidents = []
-    for number, row in enumerate(rows, 1):
-        try:
-            incidents.append(msgspec.convert(row, Incident, strict=False))
-        except msgspec.ValidationError as exc:
-            raise Rejected(f"{file}: incident {number}: {exc}") from exc
-    return Loaded(file, incidents, notes)
+        text = source.file.read_text(encoding="utf-8-sig")
+        rows = list(_READERS[source.file.suffix.lower()](text, source))
+        return Loaded(source.file, [_incident(row, number) for number, row in enumerate(rows, 1)], source.notes)
+    except UnicodeDecodeError as exc:
+        fault = f"is not UTF-8, from byte {exc.start} on"
+    except Rejected as exc:
+        fault = exc.reason
+    except OSError as exc:
+        fault = exc.strerror or str(exc)
+    except (ValueError, yaml.YAMLError, msgspec.MsgspecError, RecursionError) as exc:
+        fault = str(exc)
+    return Loaded(source.file, [], source.notes, fault)
+
+
+def _incident(row: Any, number: int) -> Incident:
+    try:
+        return msgspec.convert(row, Incident, strict=False)
+    except msgspec.ValidationError as exc:
+        raise Rejected(f"incident {number}: {exc}") from exc
 
 
 def _is_empty(incident: Incident, name: str) -> bool:
     return getattr(incident, name) in {None, "", "unknown"} if name != "action" else incident.action is None
 
 
-def _json(text: str, file: Path, notes: list[str]) -> Iterable[Any]:
+def _json(text: str, source: _Source) -> Iterable[Any]:
     value = msgspec.json.decode(text)
     if isinstance(value, list):
-        return [_understood(row, None, notes) for row in value]
-    return [_understood(value, file.stem, notes)]
+        return [_understood(row, None, source) for row in value]
+    return [_understood(value, source.name, source)]
 
 
-def _json_lines(text: str, file: Path, notes: list[str]) -> Iterable[Any]:
+def _json_lines(text: str, source: _Source) -> Iterable[Any]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
                 row = msgspec.json.decode(line)
             except msgspec.DecodeError as exc:
-                raise Rejected(f"{file}: line {number}: {exc}") from exc
-            yield _understood(row, None, notes)
+                raise Rejected(f"line {number}: {exc}") from exc
+            yield _understood(row, None, source)
 
 
-def _yaml(text: str, _: Path, __: list[str]) -> Iterable[Any]:
+def _yaml(text: str, _: _Source) -> Iterable[Any]:
     value = yaml.safe_load(text)
     return value if isinstance(value, list) else [value]
 
 
-def _markdown(text: str, file: Path, notes: list[str]) -> Iterable[Any]:
+def _markdown(text: str, source: _Source) -> Iterable[Any]:
     front = re.match(r"\A---\s*\n(.*?)\n---\s*\n", text, re.DOTALL)
     fields = yaml.safe_load(front.group(1)) if front else {}
     if not isinstance(fields, dict):
-        raise Rejected(f"{file}: the front matter is no mapping")
-    return _post_mortem(outline(text[front.end() :] if front else text), file, notes, fields)
+        raise Rejected("the front matter is no mapping")
+    return _post_mortem(outline(text[front.end() :] if front else text), source, fields)
 
 
-def _html(text: str, file: Path, notes: list[str]) -> Iterable[Any]:
-    return _post_mortem(outline(confluence.as_markdown(text)), file, notes, {})
+def _html(text: str, source: _Source) -> Iterable[Any]:
+    return _post_mortem(outline(confluence.as_markdown(text)), source, {})
 
 
-def _plain(text: str, file: Path, notes: list[str]) -> Iterable[Any]:
-    return _post_mortem(outline(plain.as_markdown(text)), file, notes, {})
+def _plain(text: str, source: _Source) -> Iterable[Any]:
+    return _post_mortem(outline(plain.as_markdown(text)), source, {})
 
 
-def _post_mortem(found: Outline, file: Path, notes: list[str], given: dict[str, Any]) -> Iterable[Any]:
+def _post_mortem(found: Outline, source: _Source, given: dict[str, Any]) -> Iterable[Any]:
     """One row, or none where nothing tells of an incident. What is ``given`` in so many words counts."""
     read = filled(found)
     if not given and not any(name in read.fields for name in TOLD):
-        notes.append("no section tells of symptoms, cause or mitigation: not taken for a post-mortem")
+        source.notes.append("no section tells of symptoms, cause or mitigation: not taken for a post-mortem")
         return []
-    notes += read.notes
-    # Notion puts a page's id behind its title.
-    title = re.sub(r"[ _-]+[0-9a-f]{32}$", "", file.stem)
-    return [{"id": file.stem, "title": title} | read.fields | given]
+    source.notes.extend(read.notes)
+    return [{"id": source.name, "title": source.title} | read.fields | given]
 
 
-def _understood(row: Any, name: str | None, notes: list[str]) -> Any:
+def _understood(row: Any, name: str | None, source: _Source) -> Any:
     """A row of JSON as it is, and what it says under other names than ours by the same rules as a post-mortem's."""
     if not isinstance(row, dict) or row.keys() <= _FIELDS:
         return row
     ours = {key: value for key, value in row.items() if key in _FIELDS}
     other = {key: _words(key) for key in row if key not in _FIELDS}
-    texts = [(said, row[key]) for key, said in other.items() if isinstance(row[key], str)]
-    found = Outline(None, "", [Section(2, said, text) for said, text in texts if is_prose(text)])
-    read = filled(found, [(said, text) for said, text in texts if text.strip()])
-    known = {"id": name} if name else {}
-    notes += read.notes if name else [f"{row.get('id', 'without an id')}: {note}" for note in read.notes]
+    texts = [(said, text) for key, said in other.items() if (text := _text(row[key]))]
+    found = Outline(None, "", [Section(2, said, text) for said, text in texts if tells(said, text)])
+    read = filled(found, texts)
+    known = {"id": name, "title": source.title} if name else {}
+    source.notes.extend(read.notes if name else (f"{row.get('id', 'without an id')}: {note}" for note in read.notes))
     return known | read.fields | ours | ({"id": str(row["id"])} if isinstance(row.get("id"), int) else {})
+
+
+def _text(value: Any) -> str:
+    """A value of JSON as one would write it under a heading; empty where it is of another kind."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "\n".join(f"- {item}" for item in value)
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def _words(key: str) -> str:
@@ -161,7 +220,7 @@ def _words(key: str) -> str:
     return " ".join(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+", " ", key).split()).lower()
 
 
-_READERS: dict[str, Callable[[str, Path, list[str]], Iterable[Any]]] = {
+_READERS: dict[str, Callable[[str, _Source], Iterable[Any]]] = {
     ".json": _json, ".jsonl": _json_lines, ".yaml": _yaml, ".yml": _yaml, ".md": _markdown, ".html": _html,
     ".htm": _html, ".txt": _plain,
 }  # fmt: skip

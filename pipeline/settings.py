@@ -1,5 +1,6 @@
 """The only reader of the environment: read once, cast or fail naming the variable, passed on as a value."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,17 +13,19 @@ _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
+_PORTS = 65_535
+
 ROLES = ("worker", "relay", "slack", "gateway")
 """What a process of ours can be; `pulseguard up` is all of them."""
 
 
 def setting(
     variable: str, default: Any, doc: str, *, secret: bool = False, minimum: float | None = None,
-    cast: type | None = None,
+    maximum: float | None = None, cast: type | None = None,
 ) -> Any:  # fmt: skip
     """A field of `Settings` that is read from ``variable``, as the type of its default unless ``cast`` names one."""
     cast = cast or (str if default is None else type(default))
-    metadata = {"variable": variable, "doc": doc, "secret": secret, "minimum": minimum, "cast": cast}
+    metadata = {"variable": variable, "doc": doc, "secret": secret, "bounds": (minimum, maximum), "cast": cast}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
@@ -89,10 +92,10 @@ class Settings:
         "SLACK_SIGNING_SECRET", None, "with a bot token: buttons for verdicts, and who may call them", secret=True
     )
     slack_api_url: str = setting("SLACK_API_URL", "https://slack.com/api/", "Slack's Web API, for a proxy")
-    kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1)
-    http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1)
-    relay_port: int = setting("RELAY_PORT", 8765, "the relay's port", minimum=1)
-    postgres_port: int = setting("POSTGRES_PORT", 5433, "the embedded PostgreSQL's port", minimum=1)
+    kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1, maximum=_PORTS)
+    http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1, maximum=_PORTS)
+    relay_port: int = setting("RELAY_PORT", 8765, "the relay's port", minimum=1, maximum=_PORTS)
+    postgres_port: int = setting("POSTGRES_PORT", 5433, "the embedded PostgreSQL's port", minimum=1, maximum=_PORTS)
     host: str = setting("PULSEGUARD_HOST", "127.0.0.1", "the address that gateway and relay listen on")
     topic_anomalies: str = setting("TOPIC_ANOMALIES", "anomalies", "where producers publish")
     topic_enriched: str = setting("TOPIC_ENRICHED", "anomalies.enriched", "anomalies that ask for a decision")
@@ -134,7 +137,9 @@ class Settings:
         "PROVENANCE_DAYS", 90.0, "how long a decision's prompt and raw answers are kept; 0: for ever", minimum=0
     )
     shadow: bool = setting("SHADOW", default=False, doc="on trial: decide, record and publish, but notify nobody")
-    min_confidence: float = setting("MIN_CONFIDENCE", 0.5, "confidence below which a human is asked", minimum=0)
+    min_confidence: float = setting(
+        "MIN_CONFIDENCE", 0.5, "confidence, 0 to 1, below which a human is asked", minimum=0, maximum=1
+    )
     learn_from_feedback: bool = setting(
         "LEARN_FROM_FEEDBACK", default=True, doc="a verdict that says what was done and how it went becomes an incident"
     )
@@ -144,7 +149,9 @@ class Settings:
     relay_token: str | None = setting("RELAY_TOKEN", None, "a token that relay clients must show", secret=True)
     kafka_session: float = setting("KAFKA_SESSION_SECONDS", 30.0, "a silent worker's partitions move on", minimum=1)
     kafka_is_embedded: bool = field(default=False, metadata={})
-    metrics_port: int = setting("METRICS_PORT", 0, "/metrics of a process that is no gateway; 0: none", minimum=0)
+    metrics_port: int = setting(
+        "METRICS_PORT", 0, "/metrics of a process that is no gateway; 0: none", minimum=0, maximum=_PORTS
+    )
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning or error")
 
     @property
@@ -168,7 +175,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         variable = item.metadata["variable"]
         raw = environ.get(variable, "").strip()
         if raw:
-            values[item.name] = _cast(variable, raw, item.metadata["cast"], item.metadata["minimum"])
+            values[item.name] = _cast(variable, raw, item.metadata["cast"], *item.metadata["bounds"])
     settings = Settings(**values)
     _check_security(settings)
     if settings.slack_bot_token and not settings.slack_channel:
@@ -176,7 +183,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def _cast(variable: str, raw: str, cast: type, minimum: float | None) -> Any:
+def _cast(variable: str, raw: str, cast: type, minimum: float | None, maximum: float | None) -> Any:
     if cast is bool:
         if raw.lower() not in _WORDS:
             raise Misconfigured(variable, f"{raw!r} is neither yes nor no")
@@ -184,10 +191,20 @@ def _cast(variable: str, raw: str, cast: type, minimum: float | None) -> Any:
     try:
         value = Path(raw).expanduser() if cast is Path else cast(raw)
     except ValueError:
-        raise Misconfigured(variable, f"{raw!r} is not a {cast.__name__}") from None
-    if minimum is not None and isinstance(value, int | float) and not minimum <= value < float("inf"):
-        raise Misconfigured(variable, f"{raw} is below {minimum} or not finite")
+        raise Misconfigured(variable, f"{raw!r} is no {'whole ' if cast is int else ''}number") from None
+    if minimum is not None and isinstance(value, int | float):
+        fault = _out_of_bounds(value, minimum, maximum)
+        if fault:
+            raise Misconfigured(variable, f"{raw} {fault}")
     return value
+
+
+def _out_of_bounds(value: float, minimum: float, maximum: float | None) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is not finite"
+    if maximum is not None and not minimum <= value <= maximum:
+        return f"is not from {minimum} to {maximum}"
+    return f"is below {minimum}" if value < minimum else None
 
 
 def _check_security(settings: Settings) -> None:

@@ -1,16 +1,18 @@
 """Silences and maintenance windows: `pulseguard silence add|list|expire`, and what HTTP shares with it."""
 
 import re
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import uuid4
 
+import msgspec
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from pipeline.console import opened_record, out, run_async
+from pipeline.console import err, opened_record, out, run_async
 from pipeline.errors import Rejected
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy, Silence, parsed
@@ -55,9 +57,9 @@ def silence_add(
     start: Annotated[datetime | None, typer.Option(help="From when (UTC); a maintenance window. Default: now.")] = None,
     end: Annotated[datetime | None, typer.Option(help="Until when (UTC), in place of --for.")] = None,
 ) -> None:
-    """Tell nobody of what all matchers hold for; prints the silence's id."""
+    """Tell nobody of what all matchers hold for; prints the silence's id, and beside it until when it holds."""
     begins = datetime.now(UTC) if start is None else _in_utc(start)
-    silence = made(matchers, start, end or begins + span(lasts), author, comment)
+    silence = made(matchers, begins, end or begins + span(lasts), author, comment)
 
     async def add() -> None:
         async with opened_record() as record:
@@ -65,11 +67,13 @@ def silence_add(
 
     run_async(add())
     out.print(silence.id)
+    err.print(f"from {_shown(silence.starts_at)} until {_shown(silence.ends_at)}", highlight=False)
 
 
 @silence_cli.command("list")
 def silence_list(
     expired: Annotated[bool, typer.Option("--expired", help="Also those that are over.")] = False,  # noqa: FBT002
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,  # noqa: FBT002
 ) -> None:
     """The silences that are active or will be."""
 
@@ -77,9 +81,13 @@ def silence_list(
         async with opened_record() as record:
             return await Outbox(record, Policy()).silences(expired=expired)
 
+    silences = run_async(read())
+    if as_json:
+        sys.stdout.writelines(msgspec.json.encode(silence).decode() + "\n" for silence in silences)
+        return
     table = Table(Column("silence", no_wrap=True), "matchers", "from", "until", "author", "comment")
-    for silence in run_async(read()):
-        times = (f"{moment:%Y-%m-%d %H:%M} UTC" for moment in (silence.starts_at, silence.ends_at))
+    for silence in silences:
+        times = (_shown(silence.starts_at), _shown(silence.ends_at))
         texts = (" ".join(silence.matchers), *times, silence.author, silence.comment)
         table.add_row(silence.id, *(escape(text) for text in texts))
     out.print(table)
@@ -96,6 +104,10 @@ def silence_expire(silence_id: str) -> None:
     if not run_async(expire()):
         raise Rejected(f"no silence {silence_id} that is not over")
     out.print(f"{silence_id} is over")
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _in_utc(moment: datetime) -> datetime:

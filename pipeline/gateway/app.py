@@ -22,9 +22,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
-from pipeline.gateway import feedback, incidents, silences, slack
+from pipeline.gateway import feedback, incidents, problems, silences, slack
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.gateway.parameters import Limit
+from pipeline.gateway.parameters import Limit, State, TakesAnomalies
 from pipeline.index import Index
 from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
@@ -33,6 +33,7 @@ from pipeline.stages import ingest
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology, root_of
 from schemas import Decision, Explanation
+from schemas.decision import Verdict as Advised
 
 MAX_LIST = 1000
 MAX_BODY = 5 * 2**20
@@ -45,8 +46,9 @@ def build(
     """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve."""
 
     @post(
-        "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all"
-    )
+        "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all",
+        operation_class=TakesAnomalies,
+    )  # fmt: skip
     async def anomalies(request: Request[Any, Any, Any]) -> dict[str, int]:
         events = list(_elements(await request.body()))
         headers = [(name, value.encode()) for name, value in request.headers.items() if name == "traceparent"] + [
@@ -63,7 +65,7 @@ def build(
 
     @get("/v1/decisions", summary="Decisions, newest first")
     async def decisions(
-        limit: Limit = 50, service: str | None = None, verdict: str | None = None, before: datetime | None = None
+        limit: Limit = 50, service: str | None = None, verdict: Advised | None = None, before: datetime | None = None
     ) -> list[Decision]:
         return await record.decisions(limit=limit, service=service, verdict=verdict, before=before)
 
@@ -76,7 +78,7 @@ def build(
 
     @get("/v1/episodes", summary="Episodes, last seen first")
     async def episodes(
-        limit: Limit = 50, only: Annotated[str | None, Parameter(query="state")] = None
+        limit: Limit = 50, only: Annotated[State | None, Parameter(query="state")] = None
     ) -> list[dict[str, Any]]:
         return await record.episodes(limit=limit, state=only)
 
@@ -128,7 +130,11 @@ def build(
             render_plugins=[_DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
-        exception_handlers={HTTPException: _error, Unavailable: _away, Rejected: _bad},
+        before_request=problems.refuse_nul,
+        exception_handlers={
+            HTTPException: problems.refused, Unavailable: problems.away, Rejected: problems.bad,
+            RecursionError: problems.too_deep,
+        },
     )  # fmt: skip
 
 
@@ -192,20 +198,3 @@ def _elements(body: bytes) -> Iterator[bytes]:
     if not 1 <= len(elements) <= MAX_LIST:
         raise HTTPException(f"a list holds 1 to {MAX_LIST} anomalies", status_code=400)
     yield from (bytes(element) for element in elements)
-
-
-def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:
-    return Response({"error": status, "detail": detail}, status_code=status, headers=headers or {})
-
-
-def _error(_: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
-    extra = f": {exc.extra}" if exc.extra else ""
-    return _problem(exc.status_code, f"{exc.detail}{extra}"[:2000])
-
-
-def _away(_: Request[Any, Any, Any], exc: Unavailable) -> Response[dict[str, Any]]:
-    return _problem(503, str(exc), {"Retry-After": "1"})
-
-
-def _bad(_: Request[Any, Any, Any], exc: Rejected) -> Response[dict[str, Any]]:
-    return _problem(400, exc.reason)

@@ -1,7 +1,7 @@
 """Verdicts over HTTP, and the catalogue that a correction chooses from."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import msgspec
@@ -19,7 +19,7 @@ from schemas import Action, Feedback
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A verdict as it is posted; `schemas.Feedback` is what it becomes."""
 
-    verdict: str
+    verdict: Literal["accept", "reject", "correct"]
     author: str | None = None
     comment: str | None = None
     action: Action | None = None
@@ -42,6 +42,9 @@ class Verdicts:
         """
         if await self._record.decision_body(decision_id) is None:
             return False
+        said = verdict.action or verdict.worked is not None or (verdict.comment or "").strip()
+        if verdict.verdict == "correct" and not said:
+            raise Rejected("a correction says what was done: action, worked or comment is missing")
         fields = msgspec.to_builtins(verdict) | {"id": feedback_id, "decision_id": decision_id}
         try:
             feedback = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)

@@ -9,12 +9,14 @@ from litestar.params import Parameter
 
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
+from pipeline.errors import Rejected
 from pipeline.gateway.parameters import Limit
 from pipeline.index import FILTERS, Index
 from pipeline.settings import Settings
 from pipeline.stages.record import Record
 from pipeline.words import Query
 from schemas import Evidence, Incident
+from schemas.incident import Outcome
 
 
 def routes(
@@ -24,8 +26,9 @@ def routes(
 
     @get("/v1/incidents/search", summary="Past incidents by what was seen")
     async def search(
-        q: Annotated[str, Parameter(min_length=1, max_length=2000)], limit: Limit = 5, service: str | None = None,
-        error_type: str | None = None, fault_class: str | None = None, outcome: str | None = None,
+        q: Annotated[str, Parameter(min_length=1, max_length=2000, description="what was seen")], limit: Limit = 5,
+        service: str | None = None, error_type: str | None = None, fault_class: str | None = None,
+        outcome: Outcome | None = None,
     ) -> list[Evidence]:  # fmt: skip
         asked = zip(FILTERS, (service, error_type, fault_class, outcome), strict=True)
         only = {field: value for field, value in asked if value is not None}
@@ -37,13 +40,17 @@ def routes(
 
     @post("/v1/incidents", status_code=202, summary="Add or change an incident")
     async def add_incident(data: Incident) -> dict[str, str]:
+        told = (data.symptoms, data.diagnosis, data.root_cause, data.mitigation)
+        if data.action is None and not any(text.strip() for text in told):
+            raise Rejected("an incident tells something: one of symptoms, diagnosis, root_cause, mitigation, action")
         if data.action is not None:
             catalogue.check(data.action)  # else it would never be advised
         await sender.send(settings.topic_incidents, data.id.encode(), msgspec.json.encode(data))
         return {"id": data.id}
 
-    @delete("/v1/incidents/{incident_id:str}", status_code=202, summary="Retire an incident: it is advised no more")
+    @delete("/v1/incidents/{incident_id:path}", status_code=202, summary="Retire an incident: it is advised no more")
     async def retire_incident(incident_id: str) -> dict[str, str]:
+        incident_id = incident_id.removeprefix("/")  # a path's, for an id with a slash in it
         if not await record.incidents(ids=[incident_id]):
             raise HTTPException(f"no incident {incident_id}", status_code=404)
         await sender.send(settings.topic_incidents, incident_id.encode(), None)

@@ -1,7 +1,22 @@
-"""Parameters that several routes take."""
+"""What several routes take, and what a route takes that reads its body itself."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
+from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
 from litestar.params import Parameter
 
 Limit = Annotated[int, Parameter(ge=1, le=500, description="how many at most")]
+State = Literal["open", "escalated", "quiet", "resolved"]
+"""Of an episode, as the table has it."""
+
+
+@dataclass
+class TakesAnomalies(Operation):
+    """An anomaly or a list of them, taken as bytes so that unknown fields are kept: only OpenAPI sees the type."""
+
+    def __post_init__(self) -> None:
+        """Name the body."""
+        one = Reference(ref="#/components/schemas/Anomaly")
+        several = Schema(one_of=[one, Schema(items=one, type="array")])  # type: ignore[arg-type]
+        self.request_body = RequestBody({"application/json": OpenAPIMediaType(schema=several)}, required=True)

@@ -5,7 +5,7 @@ JSON: https://docs.slack.dev/interactivity/handling-user-interaction.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs
 
 import msgspec
@@ -25,7 +25,9 @@ from pipeline.stages.record import Record
 from schemas import Action, Decision
 
 CORRECTION = "pulseguard_correction"
-_CLICKS = {"pulseguard_accept": ("accept", "accepted"), "pulseguard_reject": ("reject", "rejected")}
+_CLICKS: dict[str, tuple[Literal["accept", "reject"], str]] = {
+    "pulseguard_accept": ("accept", "accepted"), "pulseguard_reject": ("reject", "rejected"),
+}  # fmt: skip
 _OPEN = "pulseguard_correct"
 _CHOICES, _TEXT, _LONGEST = 100, 75, 3000
 """Slack's limits: choices of a select, characters of one, and of a text field."""

@@ -5,6 +5,7 @@ litellm is heavy and is imported only when a model is configured. Its retries, t
 
 import asyncio
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def open_models(settings: Settings) -> list[Model]:
     finally:
         gc.enable()
     litellm.suppress_debug_info = True
+    logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # Faust lowers the root's: a line for each call, else
     litellm.drop_params = True
     _provider(litellm, settings.llm_model)
     models = [Model(litellm, settings.llm_model, settings.llm_api_base, settings)]

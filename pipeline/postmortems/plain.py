@@ -6,6 +6,11 @@ _LONGEST = 60
 _RULE = re.compile(r"\s*([=\-~*_])\1{2,}\s*")
 _LABELLED = re.compile(r"\s*([A-Za-z][A-Za-z /_-]{1,40}):\s*(\S.*)?")
 
+_KIND = re.compile(
+    r"(post.?mortem|incident|outage|rca|retrospective)( (report|review|summary|analysis))?", re.IGNORECASE
+)
+"""A first line "Post-mortem: …" is a title, where "Date: …" is a property."""
+
 
 def as_markdown(text: str) -> str:
     """Its first line as title, its headings as ``##``.
@@ -22,7 +27,8 @@ def as_markdown(text: str) -> str:
             continue
         if not titled and line.strip():
             titled = True
-            if not _LABELLED.fullmatch(line):
+            labelled = _LABELLED.fullmatch(line)
+            if not labelled or (labelled.group(2) and _KIND.fullmatch(labelled.group(1))):
                 out += [f"# {line.strip()}", ""]
                 continue
         if _is_heading(line, after):

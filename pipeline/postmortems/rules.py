@@ -28,12 +28,22 @@ _NAMES: dict[str, tuple[str, ...]] = {
                     "date of incident", "date"),
     "outcome": ("outcome", "status"),
     "recovery_minutes": ("recovery minutes", "recovery time", "time to recovery", "time to recover"),
+    "duration": ("duration", "incident duration", "outage duration", "downtime", "time to resolve",
+                 "time to resolution", "mttr"),
     "action": ("action", "action taken"),
     "source": ("source", "url", "link"),
     "severity": ("severity", "incident severity", "priority"),
 }  # fmt: skip
 _NOTHING = re.compile(r"\W*(n/?a|tbd|tbc|todo|none|unknown|not applicable|-|\?)?\W*", re.IGNORECASE)
 _FEWEST_WORDS = 3
+_SAYS_ITSELF = re.compile(
+    r"(root )?causes?|symptoms?|summary|description|what happened|diagnosis|investigation|analysis|mitigations?|"
+    r"resolution|fix(es)?|remediations?"
+)
+"""Names under which two words tell something. *Impact* and *recovery* are as often a degree, or a time."""
+_STATE = re.compile(
+    r"(un)?resolved|fixed|done|closed?|open|completed?|mitigated|won.?t (do|fix)|yes|no|\d+", re.IGNORECASE
+)
 _OUTCOMES = {"resolved", "mitigated", "failed"}
 _ZONE = re.compile(r"\s*\(?(?:Z|(?:UTC|GMT)(?:([+-])(\d{1,2})(?::?(\d{2}))?)?)\)?$")
 _DAYS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%Y/%m/%d")
@@ -62,7 +72,7 @@ def filled(found: Outline, more: Sequence[tuple[str, str]] = ()) -> Filled:
             named.setdefault(name, value)
     for name, value in named.items():  # a row "Root cause | ..." is as good as a section
         kind = _kind(name)
-        if kind and kind[0] not in told and name not in _NAMES["fault_class"] and is_prose(value):
+        if kind and kind[0] not in told and name not in _NAMES["fault_class"] and tells(name, value):
             told[kind[0]] = value
     return _typed(({"title": found.title} if found.title else {}) | told, _picked(named))
 
@@ -103,9 +113,11 @@ def minutes(text: str) -> float | None:
     return float(found.group(1) or 0) * 60 + float(found.group(2) or 0)
 
 
-def is_prose(text: str) -> bool:
-    """Whether it tells anything: "Impact: high" does not."""
-    return len(text.split()) >= _FEWEST_WORDS
+def tells(name: str, text: str) -> bool:
+    """Whether it tells anything: "Impact: high" does not, nor "Resolution: done", but "Root cause: bad zone" does."""
+    if len(text.split()) >= _FEWEST_WORDS:
+        return True
+    return bool(_SAYS_ITSELF.fullmatch(name)) and not _STATE.fullmatch(text.strip(" .!"))
 
 
 def _sections(sections: Sequence[Section]) -> tuple[dict[str, str], list[str]]:
@@ -173,6 +185,10 @@ def _typed(fields: dict[str, Any], said: Mapping[str, str]) -> Filled:
         took = minutes(said["recovery_minutes"])
         fields |= {} if took is None else {"recovery_minutes": took}
         notes += [f"the duration {said['recovery_minutes'][:60]!r} was not understood"] if took is None else []
+    elif "duration" in said:
+        notes.append(
+            f"the duration {said['duration'][:60]!r} is of the whole: how long the mitigation took is not told"
+        )
     action = said.get("action", "")
     if action and not re.fullmatch(r"[a-z][a-z0-9_]*", action):
         notes.append(f"{action[:60]!r} is no name of an action")

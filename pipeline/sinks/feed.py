@@ -14,10 +14,12 @@ from typing import Any, Self
 
 import msgspec
 
+from pipeline.errors import Rejected
 from schemas import SEVERITIES
 
 RING_EVENTS = 10_000
 RING_BYTES = 32 * 2**20
+TYPES = ("decision", "anomaly", "system")
 Where = tuple[str, int]
 """Topic and partition."""
 
@@ -74,9 +76,12 @@ class Hello(msgspec.Struct, frozen=True):
     token: str | None = None
 
     def filter(self) -> Filter:
-        """Its filter. Raises ValueError for a severity that does not exist."""
+        """Its filter. Raises `Rejected` for one that nothing could ever pass."""
         if self.min_severity is not None and self.min_severity not in SEVERITIES:
-            raise ValueError("min_severity")
+            raise Rejected(f"min_severity: {self.min_severity[:20]!r} is none of {', '.join(SEVERITIES)}")
+        unknown = next((name for name in self.types or () if name not in TYPES), None)
+        if unknown is not None:
+            raise Rejected(f"types: {unknown[:20]!r} is none of {', '.join(TYPES)}")
         return Filter(frozenset(self.types) if self.types else None, self.service, self.min_severity)
 
     def over(self, query: Self) -> Self:
@@ -87,10 +92,13 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 def hello_of(query: Mapping[str, list[str]]) -> Hello:
-    """A hello from a URL's query. The token has no place there."""
+    """A hello from a URL's query. The token has no place there. Raises `Rejected`."""
     one = {name: values[-1] for name, values in query.items()}
-    types = [item for item in one.get("types", "").split(",") if item]
-    return Hello(one.get("since"), types or None, one.get("service"), one.get("min_severity"), one.get("batch") == "1")
+    types = [item for value in query.get("types", ()) for item in value.split(",") if item]
+    batch = one.get("batch", "0")
+    if batch not in {"0", "1"}:
+        raise Rejected(f"batch: {batch[:20]!r} is neither 0 nor 1")
+    return Hello(one.get("since"), types or None, one.get("service"), one.get("min_severity"), batch == "1")
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pipeline import kafka, metrics
-from pipeline.errors import Misconfigured, Unavailable
+from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.settings import Settings
 from pipeline.settle import FIRST_WAIT, until_available
 from pipeline.sinks.feed import Event, Feed, Filter, Hello, envelope, hello_of
@@ -34,6 +34,8 @@ LONGEST_LOAD, HELLO_SECONDS = 10.0, 5.0
 _REPLAY_STEP = 100
 _BACKLOG = 2500
 _BAD_HELLO, _BAD_TOKEN = 4400, 4401
+_LONGEST_REASON = 123
+"""Bytes that a close frame has for it."""
 log = structlog.get_logger()
 
 
@@ -112,8 +114,12 @@ class Relay:
             await self._join(connection, hello)
             async for text in connection:
                 await self._hear(connection, text)
-        except (ValueError, RecursionError, msgspec.MsgspecError, TimeoutError):
-            await connection.close(_BAD_HELLO, "bad hello")
+        except Rejected as exc:
+            await connection.close(_BAD_HELLO, _closing(exc.reason))
+        except (ValueError, RecursionError, msgspec.MsgspecError) as exc:
+            await connection.close(_BAD_HELLO, _closing(f"no message that the feed can read: {exc}"))
+        except TimeoutError:
+            await connection.close(_BAD_HELLO, f"no hello with the token within {HELLO_SECONDS:.0f} s")
         except (ConnectionClosed, ConnectionError):
             pass
         finally:
@@ -240,6 +246,10 @@ def _messages(events: list[Event], *, batch: bool) -> list[str]:
 
 def _hello(text: str | bytes) -> Hello:
     return msgspec.json.decode(text, type=Hello)
+
+
+def _closing(reason: str) -> str:
+    return reason.encode("utf-8", "replace")[:_LONGEST_REASON].decode("utf-8", "ignore")
 
 
 def _same(shown: str, secret: str) -> bool:

@@ -28,6 +28,7 @@ _AWAY = {"08", "40", "53", "55", "57", "58"}
 """SQLSTATE classes that pass: connection, rollback, resources, not ready, operator intervention, system error."""
 _CONFLICTS = {"23505", "25006"}
 """Passing too: another worker was first (each insert of ours expects that), or a primary that became a replica."""
+_URL = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _SECONDS = 10.0
 """The limit of each statement, and of the wait for a connection."""
 
@@ -234,7 +235,11 @@ async def open_record(database_url: str) -> AsyncIterator[Record]:
         pool = await asyncpg.create_pool(
             database_url, min_size=1, max_size=12, command_timeout=_SECONDS, timeout=_SECONDS
         )
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError) as exc:
+    except (ValueError, OverflowError) as exc:
+        # asyncpg's own words name no secret; those of the parsers below it may quote a piece of the password.
+        why = f": {exc}" if isinstance(exc, asyncpg.ClientConfigurationError) else ""
+        raise Misconfigured("DATABASE_URL", f"is no PostgreSQL URL{why}", _URL) from exc
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
         raise Misconfigured("DATABASE_URL", f"PostgreSQL does not let us in: {exc}", "is it running there?") from exc
     try:
         yield Record(pool)

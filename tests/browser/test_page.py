@@ -109,6 +109,26 @@ async def test_a_page_that_lost_the_feed_misses_nothing(up: Stack, page: Page):
     assert (await page.value("document.body.innerText")).count("dns_failure on while-away") == 1
 
 
+async def test_the_description_tells_what_each_request_takes(up: Stack, page: Page):
+    """Of a parameter its type, range and allowed values; of a body its fields, those of objects in it, too."""
+    await page.open(f"{up.http}/docs")
+    await page.shows("POST /v1/silences")
+    shown = await page.value("document.body.innerText")
+    for line in (
+        "limit integer; 1 to 500, default 50; in the query; how many at most",
+        'state "open" | "escalated" | "quiet" | "resolved"; in the query',
+        "before time (RFC 3339); in the query",
+        'verdict "accept" | "reject" | "correct"; required',
+        "action.target string; required",
+        "matchers list of string; required",
+        "error_type string; 1 to 256 characters; required",
+        "Body, JSON: one, or a list of such",
+    ):
+        assert line in shown
+    assert "undefined" not in shown
+    assert page.complaints == []
+
+
 @pytest.mark.parametrize("path", ["/", "/docs"])
 async def test_a_narrow_screen_needs_no_sideways_scroll(up: Stack, page: Page, path: str):
     """On 360 pixels everything is in sight, with long words in it, too."""

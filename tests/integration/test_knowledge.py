@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ async def command(up: Stack, *arguments: str, given: bytes = b"") -> tuple[int, 
     """Exit code and output of `pulseguard ARGUMENTS`, run beside ``up`` with nothing but its home."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pipeline", *arguments, cwd=ROOT,
-        env={"PULSEGUARD_HOME": str(up.home), "COLUMNS": "200", "PATH": "/usr/bin:/bin"},
+        env={"PULSEGUARD_HOME": str(up.home), "PATH": "/usr/bin:/bin"},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     async with asyncio.timeout(60):
@@ -185,6 +186,11 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     assert code == 0
     assert "Vending machine jammed" in output.splitlines()[3]
 
+    (tmp_path / "broken.json").write_text("{")
+    code, output = await command(up, "incidents", "load", str(tmp_path))
+    assert (code, "not read: Input data was truncated" in output, "1 read, 0 new" in output) == (1, True, True), output
+    assert "1 of 2 files could not be read" in output
+
     code, output = await command(up, "incidents", "reindex")
     assert code == 0, output
     held = await up.rows("SELECT count(*) FROM incidents")
@@ -237,10 +243,32 @@ async def test_a_dead_letter_tried_again_keeps_its_identity(up: Stack, tmp_path:
     assert (code, "no dead letter 9@999" in output) == (2, True), output
 
 
+async def test_a_silence_tells_how_long_it_lasts_and_is_listed_whole(up: Stack):
+    """Without --for an hour; into a pipe neither a long matcher nor a time is cut; --json is for programs."""
+    matchers = ["service=a-service-with-quite-a-long-name", "severity=~info|warning|error", "team!=the-team-on-call"]
+    code, output = await command(up, "silence", "add", *matchers, "--author", "ada", "--comment", "moving the disks")
+    assert code == 0, output
+    name = output.split()[0]
+    code, output = await command(up, "silence", "list", "--json")
+    (listed,) = (json.loads(line) for line in output.splitlines())
+    starts, ends = (datetime.fromisoformat(listed[field]) for field in ("starts_at", "ends_at"))
+    assert (code, listed["id"], listed["matchers"], ends - starts) == (0, name, matchers, timedelta(hours=1))
+    code, output = await command(up, "silence", "list")
+    row = next(line for line in output.splitlines() if name in line)
+    assert all(text in row for text in (" ".join(matchers), f"{ends:%Y-%m-%d %H:%M} UTC", "moving the disks"))
+    code, output = await command(up, "silence", "add", "a=b", "--author", "ada", "--for", "2d")
+    assert f"until {datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}" in output
+    assert " UTC\n" in output
+
+
 MISTAKES = {
     ("run", "typist"): "not a role",
     ("incidents", "load", "no/such/file.json"): "no/such/file.json",
-    ("send", "no/such/file"): "no/such/file",
+    ("send", "no/such/file"): "no/such/file: No such file or directory",
+    ("send", "deploy"): "deploy: Is a directory",
+    ("send", "-"): "nothing to send",
+    ("send", "README.md"): "line 1 is not JSON",
+    ("incidents", "search", " "): "the query is empty",
     ("frobnicate",): "No such command",
 }
 
@@ -252,3 +280,4 @@ async def test_a_mistake_is_one_clear_error(up: Stack, arguments: tuple[str, ...
     assert code == 2
     assert MISTAKES[arguments] in output
     assert "Traceback" not in output
+    assert "Errno" not in output

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -94,6 +95,16 @@ async def test_a_good_answer_is_the_advice(opened: Any, enriched: EnrichedAnomal
     assert advice.action == Action("throttle_connections", "payments-db", {"limit_percent": 30})
     assert (advice.engine, advice.matched_incident, advice.confidence) == ("llm", "inc-1", 0.8)
     assert (advice.prompt_version, advice.usage.prompt_tokens) == ("decide-v2", 700)
+
+
+async def test_a_call_leaves_no_line_of_litellm_in_the_log(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+):
+    """Also where the root logs what is informative, as under Faust."""
+    caplog.set_level(logging.INFO)
+    async with model_server(good) as server:
+        await opened(server).advise(enriched, catalogue, SURE, 0.5)
+    assert [record.message for record in caplog.records if record.name.startswith("LiteLLM")] == []
 
 
 async def test_advice_that_is_trusted_too_little_asks_a_human(

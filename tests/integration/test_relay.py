@@ -194,12 +194,36 @@ async def test_who_is_let_in(place: tuple[Settings, kafka.Sender], path: str, or
         assert answer.status == status
 
 
-@pytest.mark.parametrize("text", ["{", "[" * 4000, '{"type":"hello","min_severity":"huge"}', b"\xff"])
-async def test_a_bad_hello_closes_with_4400(place: tuple[Settings, kafka.Sender], text: str | bytes):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "truncated"),
+        ("hello", "malformed"),
+        ("[" * 4000, "no message that the feed can read"),
+        ('{"type":"hello","min_severity":"huge"}', "'huge' is none of info, warning, error, critical"),
+        ('{"type":"hello","types":["foo"]}', "types: 'foo' is none of"),
+        ('{"type":"hello","types":"decision"}', "`$.types`"),
+        ('{"type":"hello","batch":"' + "é" * 1000 + '"}', "`$.batch`"),
+        (b"\xff", "no message that the feed can read"),
+    ],
+)
+async def test_a_bad_hello_closes_with_4400_and_says_why(
+    place: tuple[Settings, kafka.Sender], text: str | bytes, reason: str
+):
     async with serve_relay(place[0]), client(place[0]) as feed:
         await receive(feed)
         await feed.send(text)
         assert await closed(feed) == 4400
+        assert reason in feed.close_reason
+
+
+@pytest.mark.parametrize("query", ["?types=foo", "?batch=x", "?min_severity=fatal", "?types=" + "%C3%A9" * 300])
+async def test_a_query_that_nothing_could_pass_gets_no_welcome(place: tuple[Settings, kafka.Sender], query: str):
+    """What the feed does not know is ignored; a value of a filter that it does know is not."""
+    async with serve_relay(place[0]), client(place[0], query) as feed, client(place[0], "?colour=red") as other:
+        assert await closed(feed) == 4400
+        assert " is n" in feed.close_reason
+        assert (await receive(other))["type"] == "system"
 
 
 async def test_the_token_is_asked_for_and_kept_out_of_the_url(place: tuple[Settings, kafka.Sender]):

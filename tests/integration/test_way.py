@@ -13,6 +13,7 @@ import aiohttp.web
 import pytest
 import pytest_asyncio
 import websockets
+from yarl import URL
 
 from tests.program import Program, open_folder, running, until
 from tests.stack import Stack, next_decision
@@ -126,6 +127,54 @@ async def test_the_gateway_answers(stack: tuple[Stack, Program]):
         for path, status in (("/v1/decisions/none", 404), ("/v1/decisions?limit=0", 400), ("/nowhere", 404)):
             async with client.get(path) as answer:
                 assert answer.status == status, path
+
+
+REFUSED = {
+    ("GET", "/v1/decisions?limit=0", None): "limit: expected an integer from 1 to 500",
+    ("GET", "/v1/decisions?limit=x", None): "limit: expected an integer from 1 to 500",
+    ("GET", "/v1/decisions?service=%00", None): "service: a NUL is no text",
+    ("GET", "/v1/decisions/%00", None): "path: a NUL is no text",
+    ("GET", "/v1/decisions?verdict=foo", None): "verdict: expected one of escalate, recommend",
+    ("GET", "/v1/decisions?before=now", None): "before: expected a time with its zone, like 2026-01-31T10:00:00Z",
+    ("GET", "/v1/episodes?state=foo", None): "state: expected one of escalated, open, quiet, resolved",
+    ("GET", "/v1/incidents/search?q=", None): "q: expected text of 1 to 2000 characters",
+    ("GET", "/v1/incidents/search?q=x&outcome=foo", None):
+        "outcome: expected one of failed, mitigated, resolved, unknown",
+    ("POST", "/v1/incidents", "[]"): "the body: expected an object",
+    ("POST", "/v1/incidents", ""): "the body: expected an object",
+    ("POST", "/v1/incidents", "[" * 100_000): "the body is nested too deeply",
+    ("POST", "/v1/incidents", '{"id": "x"}'): "title: is missing",
+    ("POST", "/v1/incidents", '{"id": "", "title": "y"}'): "id: expected text of 1 to 256 characters",
+    ("POST", "/v1/incidents", '{"id": "x", "title": "y", "labels": {"a": 1}}'): "labels[...]: expected text",
+    ("POST", "/v1/incidents", '{"id": "x", "title": "y", "action": {"name": "z"}}'): "action.target: is missing",
+    ("POST", "/v1/incidents", '{"id": "x", "title": "y", "symptoms": " "}'):
+        "an incident tells something: one of symptoms, diagnosis, root_cause, mitigation, action",
+    ("POST", "/v1/decisions/ID/feedback", '{"verdict": "maybe"}'): "verdict: expected one of accept, correct, reject",
+    ("POST", "/v1/decisions/ID/feedback", '{"verdict": "correct"}'):
+        "a correction says what was done: action, worked or comment is missing",
+    ("POST", "/v1/silences", '{"until": 1}'):
+        "until: is not known, only matchers, ends_at, author, starts_at, comment",
+    ("POST", "/v1/silences", '{"matchers": "a=b"}'): "matchers: expected a list",
+}  # fmt: skip
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_http_refuses_is_said_in_its_own_words(stack: tuple[Stack, Program]):
+    """400, the parameter or field, and what it takes: no types of Python, and each value that is allowed."""
+    up, _ = stack
+    async with aiohttp.ClientSession(up.http) as client:
+        await asyncio.to_thread(up.publish, b'{"error_type": "to_be_judged"}')
+
+        async def decided() -> bool:
+            return bool(await up.rows("SELECT id FROM decisions"))
+
+        await until(decided, 30, "a decision")
+        name = (await up.rows("SELECT id FROM decisions LIMIT 1"))[0]["id"]
+        for (method, path, body), detail in REFUSED.items():
+            url = URL(path.replace("ID", name), encoded=True)
+            async with client.request(method, url, data=body, headers={"content-type": "application/json"}) as answer:
+                said = await answer.json()
+            assert said == {"error": 400, "detail": detail}, (path, body)
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -10,8 +10,10 @@ import pytest
 import typer
 import yaml
 
+from pipeline import demo
 from pipeline.__main__ import cli
 from pipeline.settings import Settings
+from pipeline.stages.fingerprints import Fingerprints
 from schemas import Anomaly
 from tests.chaos import play  # noqa: F401 - registers the scenarios
 from tests.chaos.scenarios import OURS, SCENARIOS
@@ -69,6 +71,14 @@ def test_every_anomaly_in_the_readme_is_one(event: str) -> None:
 def test_the_readme_shows_anomalies() -> None:
     """The examples above are found at all: kcat and curl each show one."""
     assert len(re.findall(r"'(\{\"error_type.*?\})'", README)) >= 2
+
+
+def test_the_readme_shows_faults_that_the_demo_does_not() -> None:
+    """After `make demo` each example is a new episode, and so a decision that one sees, not a count."""
+    shown = re.findall(r"'(\{\"error_type.*?\})'", README)
+    examples = [Fingerprints().of(msgspec.json.decode(event, type=Anomaly)) for event in shown]
+    played = {Fingerprints().of(msgspec.convert(anomaly, Anomaly)) for anomaly in [*demo.SINGLES, demo.FAULT]}
+    assert len(set(examples) - played) == len(examples)
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\((?!https?:|#)([^)]+)\)", README))

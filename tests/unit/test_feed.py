@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import Rejected
 from pipeline.sinks import feed as module
 from pipeline.sinks.feed import Feed, Filter, Hello, envelope, hello_of
 
@@ -119,9 +120,23 @@ def test_a_query_is_a_hello_without_its_token():
     assert Hello(token="t", service="s").over(hello_of(query)).since == "c"
 
 
-def test_an_unknown_severity_is_refused():
-    with pytest.raises(ValueError, match="min_severity"):
-        Hello(min_severity="huge").filter()
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ({"min_severity": ["fatal"]}, "min_severity: 'fatal' is none of info, warning, error, critical"),
+        ({"types": ["decision,foo"]}, "types: 'foo' is none of decision, anomaly, system"),
+        ({"types": ["foo", "decision"]}, "types: 'foo' is none of decision, anomaly, system"),
+        ({"batch": ["x"]}, "batch: 'x' is neither 0 nor 1"),
+        ({"types": ["é" * 500]}, "types"),
+    ],
+)
+def test_what_nothing_could_ever_pass_is_refused_with_a_reason_that_fits_a_close_frame(
+    query: dict[str, list[str]], reason: str
+):
+    with pytest.raises(Rejected) as caught:
+        hello_of(query).filter()
+    assert reason in caught.value.reason
+    assert len(caught.value.reason.encode()) <= 123
 
 
 def test_an_envelope_is_json_and_ends_at_its_last_event():

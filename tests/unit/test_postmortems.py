@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import Rejected
-from pipeline.knowledge import Loaded, read_files
+from pipeline.knowledge import Loaded, read_files, read_incidents
 from pipeline.postmortems.confluence import as_markdown as of_html
 from pipeline.postmortems.outline import outline
 from pipeline.postmortems.plain import as_markdown as of_text
@@ -173,6 +173,75 @@ def test_our_own_json_is_taken_word_for_word(tmp_path: Path):
     assert loaded(tmp_path, "a.json", row).incidents == [Incident(id="a", title="t", symptoms="s", outcome="resolved")]
     with pytest.raises(Rejected, match=r"b\.json"):
         loaded(tmp_path, "b.json", '{"id": "b", "title": "t", "outcome": "great"}')
+
+
+SHORT = """{"rootCause": "bad zone", "resolution": "restarted resolvers", "impact": "high", "duration": "25 min",
+"timeline": ["9:00 alert", "9:25 over"], "time_to_recovery": 12}"""
+
+
+def test_a_short_value_under_a_key_that_says_what_it_is_is_kept(tmp_path: Path):
+    """Two words of a cause are a cause; a degree and a state are nothing told; what a duration is of counts."""
+    found = loaded(tmp_path, "dns.json", SHORT)
+    assert found.incidents == [
+        Incident(
+            id="dns", title="dns", root_cause="bad zone", mitigation="restarted resolvers", recovery_minutes=12.0
+        )
+    ]  # fmt: skip
+    found = loaded(tmp_path, "b.json", SHORT.replace("restarted resolvers", "Done").replace("time_to_r", "r"))
+    assert found.incidents == [Incident(id="b", title="b", root_cause="bad zone")]
+    assert found.notes == ["the duration '25 min' is of the whole: how long the mitigation took is not told"]
+    found = loaded(tmp_path, "c.md", "# DNS\n\nRoot cause: bad zone\nImpact: high\n")
+    assert found.incidents == [Incident(id="c", title="DNS", root_cause="bad zone")]
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_loaded(tmp_path: Path):
+    """Of a folder; a file that is named by itself is refused, and so is a folder where all must be read."""
+    (tmp_path / "a.json").write_text('{"id": "a", ')
+    (tmp_path / "b.txt").write_bytes(b"Root cause: \xff\n")
+    (tmp_path / "c.jsonl").write_text('{"id": "c", "title": "t"}\n{')
+    (tmp_path / "disk.txt").write_text(TEXT)
+    (tmp_path / "twice.json").write_text('{"id": "disk", "title": "t"}')
+    (tmp_path / "gone.md").symlink_to(tmp_path / "nowhere.md")
+    found = {one.file.name: one for one in read_files(tmp_path)}
+    assert [one.id for loaded in found.values() for one in loaded.incidents] == ["disk"]
+    assert {name: one.fault for name, one in found.items()} == {
+        "a.json": "Input data was truncated",
+        "b.txt": "is not UTF-8, from byte 12 on",
+        "c.jsonl": "line 2: Input data was truncated",
+        "disk.txt": None,
+        "gone.md": "No such file or directory",
+        "twice.json": f"the id disk is in {tmp_path / 'disk.txt'}, too",
+    }
+    with pytest.raises(Rejected, match=r"b\.txt: is not UTF-8"):
+        read_files(tmp_path / "b.txt")
+    with pytest.raises(Rejected, match=r"a\.json"):
+        read_incidents(tmp_path)
+    with pytest.raises(Rejected, match="no such file or folder"):
+        read_files(tmp_path / "none")
+
+
+def test_the_same_name_in_two_folders_is_two_incidents(tmp_path: Path):
+    """An id is the path below the folder; a README down there is a page like any other."""
+    for name in ("kafka/index.md", "dns/index.md", "dns/README.md", "README.md", "flat.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("## Root cause\nA full disk.\n")
+    found = {one.id: one.title for one in read_incidents(tmp_path)}
+    assert found == {"kafka/index": "kafka", "dns/index": "dns", "dns/README": "dns", "flat": "flat"}
+
+
+@pytest.mark.parametrize(
+    ("first", "title"),
+    [
+        ("Postmortem: Kafka lag on orders", "Postmortem: Kafka lag on orders"),
+        ("Incident report: Kafka lag", "Incident report: Kafka lag"),
+        ("Kafka lag on orders", "Kafka lag on orders"),
+        ("Incident date: 2024-06-01", "lag"),
+        ("Title: Kafka lag", "Kafka lag"),
+    ],
+)
+def test_the_title_of_plain_text_is_its_first_line(tmp_path: Path, first: str, title: str):
+    found = loaded(tmp_path, "lag.txt", f"{first}\n\nRoot cause:\nA poison message.\n")
+    assert [incident.title for incident in found.incidents] == [title]
 
 
 NO_POST_MORTEM = {

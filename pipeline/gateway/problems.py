@@ -1,0 +1,120 @@
+"""What is wrong with a request, in words of HTTP and not of Python: which parameter or field, and what it takes."""
+
+import re
+from typing import Any
+
+import msgspec.inspect
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+from msgspec.inspect import Type
+
+from pipeline.errors import Rejected, Unavailable
+
+_MISSING = re.compile(r"missing required field `(.+)`")
+_UNKNOWN = re.compile(r"contains unknown field `(.+)`")
+_PLAIN: dict[type[Type], str] = {
+    msgspec.inspect.BoolType: "true or false",
+    msgspec.inspect.DateTimeType: "a time with its zone, like 2026-01-31T10:00:00Z",
+    msgspec.inspect.ListType: "a list",
+    msgspec.inspect.DictType: "an object",
+    msgspec.inspect.StructType: "an object",
+}
+
+
+async def refuse_nul(request: Request[Any, Any, Any]) -> None:
+    """Refuse a NUL in path or query: PostgreSQL stores none. Raises `HTTPException`."""
+    for name, value in [("path", request.scope["path"]), *request.query_params.multi_items()]:
+        if "\0" in value:
+            raise HTTPException(f"{name}: a NUL is no text", status_code=400)
+
+
+def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
+    """What litestar or a handler refuses."""
+    if not isinstance(exc.extra, list):
+        return _problem(exc.status_code, exc.detail[:2000])
+    handler = request.route_handler
+    takes = msgspec.inspect.type_info(handler.signature_model)
+    parameters = handler.parsed_fn_signature.parameters
+    faults = []
+    for error in exc.extra:
+        key = error.get("key", "")
+        asked = parameters[key].kwarg_definition if key in parameters else None
+        shown = getattr(asked, "query", None) or key  # a name that litestar keeps for itself is another one in Python
+        faults.append(fault_of(takes, key, error["message"], error.get("source")).replace(key, shown, 1))
+    return _problem(exc.status_code, "; ".join(faults)[:2000])
+
+
+def away(_: Request[Any, Any, Any], exc: Unavailable) -> Response[dict[str, Any]]:
+    """503: try again."""
+    return _problem(503, str(exc), {"Retry-After": "1"})
+
+
+def bad(_: Request[Any, Any, Any], exc: Rejected) -> Response[dict[str, Any]]:
+    """400, with the reason."""
+    return _problem(400, exc.reason)
+
+
+def too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[dict[str, Any]]:
+    """400: only a body can nest so deep."""
+    return _problem(400, "the body is nested too deeply")
+
+
+def fault_of(takes: Type, key: str, message: str, source: str | None) -> str:
+    """One sentence for one of litestar's validation errors; ``takes`` are all parameters of the handler, typed.
+
+    msgspec tells a missing and an unknown field in words only; what is wrong with a value is told by its type.
+    """
+    inside = "" if key == "data" else key
+    path = [part for part in re.sub(r"\[[^\]]*\]", ".*", inside).split(".") if part]
+    kind = _at(takes, ["data", *path] if source == "body" else path)
+    missing, unknown = _MISSING.search(message), _UNKNOWN.search(message)
+    if missing:
+        return f"{'.'.join([*path, missing.group(1)])}: is missing"
+    if unknown:
+        known = ", ".join(field.encode_name for field in getattr(kind, "fields", ()))
+        return f"{'.'.join([*path, unknown.group(1)])}: is not known, only {known}"
+    return f"{inside or 'the body'}: expected {described(kind)}"
+
+
+def described(kind: Type | None) -> str:
+    """What a value of the type looks like; null is left out where it may be."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return described(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return " or ".join(described(one) for one in kind.types if not isinstance(one, msgspec.inspect.NoneType))
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return f"one of {', '.join(str(value) for value in kind.values)}"
+    if isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+        name = "an integer" if isinstance(kind, msgspec.inspect.IntType) else "a number"
+        return name + _range(kind.ge, kind.le, "", "")
+    if isinstance(kind, msgspec.inspect.StrType):
+        return "text" + _range(kind.min_length, kind.max_length, " of", " characters")
+    return "another value" if kind is None else _PLAIN.get(type(kind), "another value")
+
+
+def _range(least: float | None, most: float | None, before: str, after: str) -> str:
+    if least is not None and most is not None:
+        return f"{before} from {least} to {most}{after}" if not before else f"{before} {least} to {most}{after}"
+    if least is not None:
+        return f"{before} at least {least}{after}"
+    return "" if most is None else f"{before} at most {most}{after}"
+
+
+def _at(kind: Type | None, path: list[str]) -> Type | None:
+    """The type of what stands at ``path``, where ``*`` is any element; None where that cannot be told."""
+    for name in path:
+        kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+        below: list[Type] = []
+        for one in kinds:
+            if isinstance(one, msgspec.inspect.StructType):
+                below += [field.type for field in one.fields if field.encode_name == name]
+            elif isinstance(one, msgspec.inspect.DictType):
+                below.append(one.value_type)
+            elif isinstance(one, msgspec.inspect.ListType):
+                below.append(one.item_type)
+        kind = below[0] if below else None
+    return kind
+
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:
+    return Response({"error": status, "detail": detail}, status_code=status, headers=headers or {})

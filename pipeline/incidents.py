@@ -1,0 +1,103 @@
+"""Past incidents on the command line: `pulseguard incidents load|search|retire|reindex`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline import settings
+from pipeline.catalogue import load_catalogue
+from pipeline.console import err, opened_index, opened_record, out, run_async
+from pipeline.errors import Rejected
+from pipeline.knowledge import Loaded, read_files
+
+incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
+
+
+@incidents_cli.command("load")
+def incidents_load(
+    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],
+) -> None:
+    """Add past incidents, and say what could not be filled. Loading the same ones again changes nothing.
+
+    A file of a folder that cannot be read is passed over; the exit code is then 1.
+    """
+    files = read_files(path)
+    incidents = [incident for loaded in files for incident in loaded.incidents]
+    _print_gaps(files, path)
+    catalogue = load_catalogue(settings.read().actions_file)
+    for incident in incidents:
+        fault = catalogue.fault(incident.action) if incident.action else None
+        if fault:
+            err.print(f"[yellow]note[/] {incident.id}: its action will never be advised: {escape(fault)}")
+
+    async def load() -> int:
+        async with opened_record() as record:
+            return await record.upsert_incidents(incidents)
+
+    changed = run_async(load())
+    out.print(f"{len(incidents)} read, {changed} new or changed; running workers find them within seconds")
+    faulty = sum(loaded.fault is not None for loaded in files)
+    if faulty:
+        err.print(f"[red]error[/] {faulty} of {len(files)} files could not be read: see the table above")
+        raise typer.Exit(1)
+
+
+@incidents_cli.command("retire")
+def incidents_retire(incident_id: str) -> None:
+    """Forget an incident that turned out wrong: running workers advise it no more within seconds."""
+
+    async def retire() -> int:
+        async with opened_record() as record:
+            return await record.retire_incidents([incident_id])
+
+    if not run_async(retire()):
+        raise Rejected(f"no incident {incident_id}")
+    out.print(f"{incident_id} is retired")
+
+
+@incidents_cli.command("search")
+def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
+    """Find past incidents by what was seen."""
+    if not query.strip():
+        raise Rejected("what was seen? the query is empty")
+    from pipeline.words import Query
+
+    async def search() -> list[Any]:
+        async with opened_index() as (index, record):
+            await index.sync(record)
+            return (await index.search([Query(query)], limit))[0].evidence
+
+    table = Table("score", "incident", "title", "action", "outcome")
+    for hit in run_async(search()):
+        action = hit.action.name if hit.action else "-"
+        table.add_row(f"{hit.score:.2f}", hit.incident_id, hit.title, action, hit.outcome)
+    out.print(table)
+
+
+@incidents_cli.command("reindex")
+def incidents_reindex() -> None:
+    """Build Qdrant anew from PostgreSQL. In-process copies of running workers keep themselves level."""
+
+    async def rebuild() -> int:
+        async with opened_index() as (index, record):
+            return await index.rebuild(record)
+
+    out.print(f"{run_async(rebuild())} incidents indexed")
+
+
+def _print_gaps(files: list[Loaded], path: Path) -> None:
+    """What each file left open: nothing is made up for it."""
+    table = Table("file", "incidents", "not filled", "notes")
+    for loaded in files:
+        gaps = ", ".join(loaded.unfilled())
+        name = str(loaded.file.relative_to(path)) if path.is_dir() else loaded.file.name
+        notes = escape("; ".join(loaded.notes))
+        if loaded.fault is not None:
+            notes = f"[red]not read[/]: {escape(loaded.fault)}"
+        if gaps or notes:
+            table.add_row(escape(name), str(len(loaded.incidents)), escape(gaps), notes)
+    if table.row_count:
+        out.print(table)

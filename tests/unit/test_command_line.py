@@ -1,0 +1,49 @@
+"""What the command line takes from a user before it asks any part."""
+
+import msgspec
+import pytest
+
+from pipeline.__main__ import decision_line, json_values
+from pipeline.errors import Rejected
+from tests.unit.test_blocks import decision
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (b'{"a": 1}\n\n {"b": 2} \n', [b'{"a": 1}', b'{"b": 2}']),
+        (b'{\n "a": 1\n}\n', [b'{\n "a": 1\n}']),
+        (b'[{"a": 1}, {"b" : 2}]', [b'{"a": 1}', b'{"b" : 2}']),
+    ],
+)
+def test_lines_an_object_and_a_list_are_sent_as_they_stand(text: bytes, values: list[bytes]):
+    assert json_values(text) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b"", "nothing to send"),
+        (b" \n ", "nothing to send"),
+        (b"[]", "nothing to send"),
+        (b'{"a": 1}\n\nhello\n', "line 3 is not JSON"),
+        (b"hello", "line 1 is not JSON"),
+        (b'{"a": 1}\n"b"\n', "line 2 is no JSON object"),
+        (b'[{"a": 1}, 2]', "element 2 is no JSON object"),
+        (b'[{"a": 1}', "not JSON"),
+        (b'{"a": "\xff"}', "line 1 is not JSON"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_what_is_no_anomaly_of_any_kind_is_refused_before_anything_is_sent(text: bytes, reason: str):
+    """By the number of its line in the input."""
+    with pytest.raises(Rejected, match=reason):
+        json_values(text)
+
+
+def test_a_revision_is_shown_as_one():
+    """The first line of an episode is its symptom; a later one says how many were seen by then."""
+    first = decision("disk full")
+    again = msgspec.structs.replace(first, revision=2, occurrences=1500)
+    assert decision_line(first).splitlines()[0] == "00:00:00  disk full"
+    assert decision_line(again).splitlines()[0] == "00:00:00  again, 1,500 seen: disk full"

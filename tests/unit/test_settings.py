@@ -1,0 +1,62 @@
+"""A wrong value of the environment is refused by its variable's name, with one reason that is true."""
+
+import pytest
+
+from pipeline.errors import Misconfigured
+from pipeline.settings import read
+from pipeline.stages.record import open_record
+
+WRONG = {
+    ("MIN_CONFIDENCE", "2"): "2 is not from 0 to 1",
+    ("MIN_CONFIDENCE", "-0.1"): "-0.1 is not from 0 to 1",
+    ("MIN_CONFIDENCE", "nan"): "nan is not finite",
+    ("MIN_CONFIDENCE", "half"): "'half' is no number",
+    ("KAFKA_PORT", "99999"): "99999 is not from 1 to 65535",
+    ("HTTP_PORT", "65536"): "65536 is not from 1 to 65535",
+    ("RELAY_PORT", "0"): "0 is not from 1 to 65535",
+    ("POSTGRES_PORT", "-1"): "-1 is not from 1 to 65535",
+    ("METRICS_PORT", "99999"): "99999 is not from 0 to 65535",
+    ("HTTP_PORT", "abc"): "'abc' is no whole number",
+    ("LLM_IN_FLIGHT", "-1"): "-1 is below 1",
+    ("LLM_IN_FLIGHT", "0.5"): "'0.5' is no whole number",
+    ("LLM_TIMEOUT", "inf"): "inf is not finite",
+    ("REDACT", "perhaps"): "'perhaps' is neither yes nor no",
+}
+
+
+@pytest.mark.parametrize(("variable", "value"), WRONG, ids="=".join)
+def test_a_wrong_value_is_refused(variable: str, value: str):
+    with pytest.raises(Misconfigured) as caught:
+        read({variable: value})
+    assert str(caught.value) == f"{variable}: {WRONG[variable, value]}"
+
+
+def test_the_bounds_themselves_are_allowed():
+    assert [read({"MIN_CONFIDENCE": value}).min_confidence for value in ("0", "1")] == [0, 1]
+    assert (read({"HTTP_PORT": "65535"}).http_port, read({"METRICS_PORT": "0"}).metrics_port) == (65535, 0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "foo",
+        "mysql://h/x",
+        "postgresql://ada:pa/ss@h/x",
+        "postgresql://127.0.0.1:99999/x",
+        "postgresql://h/x?sslmode=no",
+    ],
+)
+async def test_what_is_no_database_url_is_not_told_to_be_started(url: str):
+    """The mend shows what one looks like; a piece of a password is not repeated."""
+    with pytest.raises(Misconfigured, match="is no PostgreSQL URL") as caught:
+        async with open_record(url):
+            pass
+    assert caught.value.variable == "DATABASE_URL"
+    assert "running" not in str(caught.value)
+    assert "'pa'" not in str(caught.value)
+
+
+async def test_a_database_that_does_not_answer_may_not_run():
+    with pytest.raises(Misconfigured, match="is it running there"):
+        async with open_record("postgresql://127.0.0.1:1/x"):
+            pass
