@@ -60,7 +60,7 @@ def test_the_scale_holds_every_bar(values: list[float], expected: tuple[int, int
 
 def test_every_case_says_what_it_measures() -> None:
     """`--list` has a sentence for each case."""
-    assert set(CASES) == {"storm", "workers", "unique", "model", "latency", "relay"}
+    assert set(CASES) == {"storm", "workers", "backlog", "unique", "model", "latency", "relay"}
     assert all(case.says.endswith(".") for case in CASES.values())
 
 
