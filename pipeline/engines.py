@@ -7,10 +7,10 @@ from typing import Any
 
 from pipeline.confidence import Trust
 from pipeline.errors import Misconfigured
-from pipeline.evaluate import Outcome
+from pipeline.evaluate import Outcome, places_of
 from pipeline.replay import RULE, Answered, answered, conditions, effort
 from pipeline.settings import Settings
-from schemas import EnrichedAnomaly, Evidence
+from schemas import EnrichedAnomaly
 
 _SHOWN = 5
 """How many incidents `enrich` gives an engine as evidence."""
@@ -54,14 +54,10 @@ def _outcome(was: Outcome, answer: Answered) -> Outcome:
     """The incident that the advice rests on counts as the first: it is what the engine takes for the right one."""
     advice = answer.advice
     evidence = sorted(was.evidence, key=lambda item: item.incident_id != advice.matched_incident)
-    places = _places(evidence, was.case.relevant)
+    places = places_of(evidence, was.case.relevant)
     right = advice.confidence
     return replace(
         was, rank=places[0] if places else None, relevant_found=places, evidence=evidence,
         trust=Trust(max(was.trust.relevant, right), right), asks=advice.verdict == "escalate",
         action=advice.action.name, seconds=was.seconds + answer.ms / 1000, cost_usd=effort([answer])["cost_usd"],
     )  # fmt: skip
-
-
-def _places(evidence: Sequence[Evidence], relevant: frozenset[str]) -> list[int]:
-    return [place for place, item in enumerate(evidence, 1) if item.incident_id in relevant]

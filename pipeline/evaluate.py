@@ -235,11 +235,16 @@ def _middle(ordered: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def _outcome(case: Case, found: Found, sure: Trust, least: float, advice: Advice, seconds: float) -> Outcome:
-    hits = [number for number, item in enumerate(found.evidence, 1) if item.incident_id in case.relevant]
+    hits = places_of(found.evidence, case.relevant)
     return Outcome(
         case, hits[0] if hits else None, hits, found.signals, sure, sure.right < least, advice.action.name, seconds,
         0.0, found.evidence,
     )  # fmt: skip
+
+
+def places_of(evidence: Sequence[Evidence], relevant: frozenset[str]) -> list[int]:
+    """The places, from 1, at which ``evidence`` has what is ``relevant``."""
+    return [place for place, item in enumerate(evidence, 1) if item.incident_id in relevant]
 
 
 def _ndcg(outcome: Outcome) -> float:

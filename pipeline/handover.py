@@ -94,7 +94,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         self.callback = tracked
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Batch]]:  # noqa: ASYNC109 - Faust's
-        """Fetch, and yield what came: one record of each event's topic at a time, or as many as may go together."""
+        """Fetch, and yield what came as events: of as many records of a partition as may go together in its topic."""
         found, active = await self._wait_next_records(timeout)
         if found is None or self.should_stop:
             return

@@ -12,6 +12,7 @@ from pipeline import kafka
 from pipeline.catalogue import ActionSpec, Catalogue
 from pipeline.errors import Rejected
 from pipeline.settings import Settings
+from pipeline.stages.ingest import check_text
 from pipeline.stages.record import Record
 from schemas import Action, Feedback
 
@@ -50,8 +51,8 @@ class Verdicts:
             feedback = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)
         except msgspec.ValidationError as exc:
             raise Rejected(str(exc)) from exc
-        if any("\x00" in text for text in _texts(feedback)):
-            raise Rejected("a string holds a NUL character")
+        for text in _texts(feedback):
+            check_text(text)
         if feedback.action is not None:
             self._catalogue.check(feedback.action)
         await self._sender.send(self._topic, decision_id.encode(), msgspec.json.encode(feedback))

@@ -49,8 +49,9 @@ class Slack(Protocol):
 
 def open_slack(settings: Settings) -> Slack:
     """The destination that the settings name; without any, the log. Raises `Misconfigured`."""
-    if settings.slack_bot_token and settings.slack_channel:
-        return Bot(settings)
+    bot = open_bot(settings)
+    if bot is not None:
+        return bot
     if settings.slack_webhook_url:
         parts = urlsplit(settings.slack_webhook_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:

@@ -38,7 +38,7 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Rejected(f"not JSON: {exc}") from exc
     for text in _texts(anomaly):
-        _check_text(text)
+        check_text(text)
     metric = anomaly.metric or Metric()
     for number in (anomaly.spike_percentage, metric.value, metric.baseline):
         if number is not None and not math.isfinite(number):
@@ -103,7 +103,8 @@ def _texts(anomaly: Anomaly) -> Iterable[str]:
         yield from (anomaly.metric.name or "", anomaly.metric.unit or "")
 
 
-def _check_text(text: str) -> None:
+def check_text(text: str) -> None:
+    """Raise `Rejected` for what every JSON parser accepts and PostgreSQL, or UTF-8, does not."""
     if "\x00" in text:
         raise Rejected("a string holds a NUL character")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
