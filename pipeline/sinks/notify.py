@@ -143,7 +143,6 @@ class _Posters:
             await asyncio.sleep(tried + self._pace - monotonic())
             if not await self._outbox.renew(claim):
                 raise _HandedOver
-            tried = monotonic()
             try:
                 return await self._call(channel, claim, payload)
             except Unavailable as exc:
@@ -151,6 +150,8 @@ class _Posters:
                     metrics.slack_posts.labels(outcome="uncertain").inc()
                     doubt[:] = [f"uncertain: posted again after {exc.detail}"]
                 raise
+            finally:
+                tried = monotonic()  # when it ended: what arrives late does not come close to the next
 
         try:
             place = await until_available(attempt)
