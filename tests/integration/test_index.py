@@ -1,7 +1,6 @@
 """The index with the real model and the real in-process Qdrant; a stand-in only for the record it derives from."""
 
 import multiprocessing
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -287,24 +286,18 @@ async def test_processes_of_one_home_do_not_share_a_slot(plain: Settings, embedd
     assert sorted(path.name for path in (plain.home / "qdrant").iterdir()) == ["0", "1"]
 
 
-def _points(data: Path, content: bytes) -> None:
-    with sqlite3.connect(next(data.glob("collection/*/storage.sqlite"))) as connection:
-        connection.execute("UPDATE points SET point = ?", (content,))
-    connection.close()
-
-
-def _database(data: Path, content: bytes) -> None:
-    next(data.glob("collection/*/storage.sqlite")).write_bytes(content)
+def _every(slot: Path, pattern: str, content: bytes) -> None:
+    found = [path for path in slot.rglob(pattern) if path.is_file()]
+    assert found
+    for path in found:
+        path.write_bytes(content)
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
-    "meta cut off": lambda data: (data / "meta.json").write_text('{"collections": {"inc'),
-    "meta empty": lambda data: (data / "meta.json").write_text(""),
-    "meta of another shape": lambda data: (data / "meta.json").write_text("[]"),
-    "database of junk": lambda data: _database(data, b"junk" * 100),
-    "database empty": lambda data: _database(data, b""),
-    "points empty": lambda data: _points(data, b""),
-    "points of junk": lambda data: _points(data, b"junk"),
+    "configuration cut off": lambda slot: _every(slot, "edge_config.json", b'{"vectors'),
+    "segments of junk": lambda slot: _every(slot, "segment.json", b"junk" * 100),
+    "state of vectors empty": lambda slot: _every(slot, "status.dat", b""),  # the engine panics
+    "all empty": lambda slot: _every(slot, "incidents-*/**/*", b""),
 }
 
 
@@ -315,11 +308,22 @@ async def test_a_damaged_slot_is_derived_anew(
     """Whatever a crash left in the folder, the next start works and finds what the record holds."""
     async with open_index(plain, embedder) as index:
         await index.sync(shelf)
-    damage(plain.home / "qdrant" / "0" / "data")
+    damage(plain.home / "qdrant" / "0")
     async with open_index(plain, embedder) as index:
         assert await index.sync(shelf) == len(KNOWN)
         (hits,) = await _evidence(index, ask("no space left on device"))
     assert hits[0].incident_id == "disk"
+
+
+async def test_a_slot_keeps_one_copy(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
+    """What another model or an older version left there goes, and what is level stays."""
+    slot = plain.home / "qdrant" / "0"
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+    (slot / "data" / "collection").mkdir(parents=True)
+    async with open_index(plain, embedder) as index:
+        assert await index.sync(shelf) == 0
+    assert len([path for path in slot.iterdir() if path.is_dir()]) == 1
 
 
 async def test_a_server_that_does_not_answer_is_named(plain: Settings, embedder: Embedder) -> None:

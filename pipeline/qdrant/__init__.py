@@ -1,0 +1,86 @@
+"""Qdrant: points with a dense and a sparse vector, found by either.
+
+Two forms of one engine: `server` speaks to the one at QDRANT_URL, `edge` is the one within this process.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pipeline.settings import Settings
+
+DENSE, SPARSE = "dense", "sparse"
+Sparse = tuple[list[int], list[float]]
+"""Token ids and their weights."""
+Asked = tuple[Sequence[float], Sparse]
+"""What to look for: by its dense vector, and by its sparse one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What is kept under an id (a UUID's text). ``dense`` is of unit length."""
+
+    id: str
+    dense: Sequence[float]
+    sparse: Sparse
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A point that was found: its cosine similarity, or its sum of weights times inverse document frequencies."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which points may be found: those whose payload has these values, and not these ids."""
+
+    equal: Mapping[str, str] = field(default_factory=dict)
+    hidden: Collection[str] = ()
+
+
+class Points(Protocol):
+    """One collection. Every call raises `Unavailable` in an outage."""
+
+    async def ping(self) -> None:
+        """Answer."""
+
+    async def prepare(self) -> None:
+        """Create the collection where it is missing."""
+
+    async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[list[Hit], list[Hit]]]:
+        """For each: the best by the dense vector, and by the sparse one, at most ``limit`` each, best first."""
+
+    async def get(self, ids: Sequence[str]) -> list[Point]:
+        """Those of the ids that there are."""
+
+    async def payloads(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+        """These fields of every point."""
+
+    async def put(self, points: Sequence[Point]) -> None:
+        """Add the points, in place of those of the same ids."""
+
+    async def delete(self, ids: Sequence[str]) -> None:
+        """Remove them."""
+
+    async def drop(self) -> None:
+        """Remove the collection."""
+
+
+@asynccontextmanager
+async def open_points(settings: Settings, collection: str, dimension: int) -> AsyncIterator[Points]:
+    """The collection, ready for use. Raises `Misconfigured` when QDRANT_URL does not answer."""
+    if settings.qdrant_url is not None:
+        from pipeline.qdrant.server import open_server  # noqa: PLC0415 - slow to import, and one of both is enough
+
+        async with open_server(settings.qdrant_url, settings.qdrant_api_key, collection, dimension) as points:
+            yield points
+    else:
+        from pipeline.qdrant.edge import open_edge  # noqa: PLC0415 - likewise
+
+        async with open_edge(settings.home / "qdrant", collection, dimension) as edge:
+            yield edge
