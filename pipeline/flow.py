@@ -19,7 +19,7 @@ from pipeline.kafka import Message, Sender
 from pipeline.llm import Llm
 from pipeline.settings import Settings
 from pipeline.stages.decide import decide
-from pipeline.stages.enrich import enrich
+from pipeline.stages.enrich import Lookup, enrich
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.learn import learn_feedback, learn_incidents
 from pipeline.stages.publish import bury
@@ -54,7 +54,7 @@ def lay(app: faust.App, parts: Parts) -> None:
 
     worker.overlapping(
         app, settings.topic_anomalies, "enrich",
-        partial(enrich, settings=settings, topic_id=parts.topic_id, record=record, index=index, sender=sender,
+        partial(enrich, settings=settings, topic_id=parts.topic_id, record=record, lookup=Lookup(index), sender=sender,
             grouping=parts.grouping, fingerprints=parts.fingerprints),
         dead_letter,
     )  # fmt: skip

@@ -69,6 +69,11 @@ class Index:
         self._kept: dict[str, _Known] = {}
         self._size = 1
 
+    @property
+    def level(self) -> tuple[int, int] | None:
+        """The state of the record that the index is level with; it changes whenever any incident does."""
+        return self._level
+
     async def ping(self) -> None:
         """Answer, or raise `Unavailable`."""
         await self._points.ping()

@@ -21,11 +21,42 @@ from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.publish import event_headers
 from pipeline.stages.record import Arrival, Grouping, Opening, Record
 from pipeline.words import query_of
-from schemas import EnrichedAnomaly
+from schemas import Anomaly, EnrichedAnomaly
+
+_REMEMBERED = 10_000
+"""Episodes whose evidence is kept in memory; 3 KB each."""
+
+
+class Lookup:
+    """The evidence for what asks for a decision.
+
+    A revision is about the fault that its episode was opened for: that is looked up once, and again after the known
+    incidents changed. Only where the error type names nothing, each anomaly is looked up by what it says.
+    """
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._level = index.level
+        self._found: dict[str, Found] = {}
+
+    async def of(self, asked: Sequence[tuple[Opening, Anomaly]]) -> list[Found]:
+        """What was found for each."""
+        if self._index.level != self._level or len(self._found) > _REMEMBERED:
+            self._found.clear()
+            self._level = self._index.level
+        queries = [query_of(anomaly) for _, anomaly in asked]
+        found = [self._found.get(opening.episode_id) for opening, _ in asked]
+        missing = [place for place, known in enumerate(found) if known is None]
+        new = await self._index.search([queries[place] for place in missing]) if missing else []
+        for place, one in zip(missing, new, strict=True):
+            found[place] = one
+            if queries[place].kind:
+                self._found[asked[place][0].episode_id] = one
+        return [known for known in found if known is not None]
 
 
 async def enrich(
-    messages: Sequence[Message], *, turn: Turn, settings: Settings, topic_id: str, record: Record, index: Index,
+    messages: Sequence[Message], *, turn: Turn, settings: Settings, topic_id: str, record: Record, lookup: Lookup,
     sender: Sender, grouping: Grouping, fingerprints: Fingerprints,
 ) -> list[Rejection]:  # fmt: skip
     """Settle a batch; returns what is unreadable. Every effect is keyed by the anomaly's id: repeating it is free.
@@ -47,7 +78,7 @@ async def enrich(
     recorded = perf_counter()
     if openings:
         opened = [arrivals[opening.anomaly_id] for opening in openings]
-        found = await index.search([query_of(arrival.anomaly) for arrival, _ in opened])
+        found = await lookup.of([(opening, arrivals[opening.anomaly_id][0].anomaly) for opening in openings])
         timings = {"record": ms(started, recorded), "search": ms(recorded, perf_counter())}
         await asyncio.gather(
             *(
