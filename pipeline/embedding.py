@@ -1,9 +1,10 @@
-"""Text to vectors through fastembed, in a thread of its own: an ONNX run must not hold up the event loop."""
+"""Text to vectors through fastembed, in threads of its own: an ONNX run must not hold up the event loop."""
 
 import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,9 @@ T = TypeVar("T")
 _ONNX_REFUSALS = (onnx.NoSuchFile, onnx.InvalidProtobuf, onnx.InvalidGraph, onnx.Fail)
 """What an ONNX file that is missing or none raises; they share no base of their own."""
 _BATCH = 8
-_THREADS = 2
+_RUNS = min(os.cpu_count() or 1, 4)
+"""Runs of the model at once, of one thread each: threads of one run spin while they wait for each other, at the cost
+of all else that the program does."""
 _STOP_WORDS = frozenset(
     [
         "a",
@@ -64,27 +67,43 @@ class Embedder:
         self.name = name
         self._dense = dense
         self._sparse = sparse
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedding")
+        self._model = ThreadPoolExecutor(_RUNS, thread_name_prefix="embedding")
+        self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
         self.dimension = len(next(iter(dense.embed(["dimension"]))))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit vectors, one a text."""
-        return await self._run(lambda: [v.tolist() for v in self._dense.embed(list(texts), batch_size=_BATCH)])
+        # Those of a run are padded to the longest.
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        runs = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+        embedded = await asyncio.gather(
+            *(_in(self._model, partial(self._vectors, [texts[place] for place in run])) for run in runs)
+        )
+        found: list[list[float]] = [[]] * len(texts)
+        for run, vectors in zip(runs, embedded, strict=True):
+            for place, vector in zip(run, vectors, strict=True):
+                found[place] = vector
+        return found
+
+    def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
+        return [vector.tolist() for vector in self._dense.embed(list(texts), batch_size=_BATCH)]
 
     async def sparse(self, texts: Sequence[str]) -> list[Sparse]:
         """BM25 term weights of documents."""
-        return await self._run(
-            lambda: [(v.indices.tolist(), v.values.tolist()) for v in self._sparse.embed(list(texts))]
+        return await _in(
+            self._words, lambda: [(v.indices.tolist(), v.values.tolist()) for v in self._sparse.embed(list(texts))]
         )
 
     async def sparse_query(self, texts: Sequence[str]) -> list[Sparse]:
         """The terms of queries, each with weight 1."""
-        return await self._run(
-            lambda: [(v.indices.tolist(), v.values.tolist()) for t in texts for v in self._sparse.query_embed(t)]
+        return await _in(
+            self._words,
+            lambda: [(v.indices.tolist(), v.values.tolist()) for t in texts for v in self._sparse.query_embed(t)],
         )
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def open_embedder(settings: Settings) -> Embedder:
@@ -99,7 +118,7 @@ def open_embedder(settings: Settings) -> Embedder:
             msgspec.json.decode((folder / "tokenizer.json").read_bytes())
             dense = _local(f"local/{folder.name}", folder)
         else:
-            dense = TextEmbedding(settings.embedding_model, threads=_THREADS)
+            dense = TextEmbedding(settings.embedding_model, threads=1)
         return Embedder(settings.embedding_model, dense, _bm25(settings.home))
     except (*_ONNX_REFUSALS, ValueError, KeyError, RuntimeError, OSError) as exc:
         raise Misconfigured("EMBEDDING_MODEL", f"{settings.embedding_model!r} does not load: {exc}") from exc
@@ -111,7 +130,7 @@ def _local(name: str, folder: Path) -> TextEmbedding:
             model=name, pooling=PoolingType.MEAN, normalization=True, sources=ModelSource(hf=name), dim=DIMENSION,
             model_file="model.onnx",
         )  # fmt: skip
-    return TextEmbedding(name, specific_model_path=str(folder), threads=_THREADS)
+    return TextEmbedding(name, specific_model_path=str(folder), threads=1)
 
 
 def _bm25(home: Path) -> SparseTextEmbedding:
