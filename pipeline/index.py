@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import uuid
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 
 from pipeline.embedding import Embedder
-from pipeline.qdrant import Hit, Limits, Point, Points, open_points
+from pipeline.qdrant import Hits, Limits, Point, Points, open_points
 from pipeline.settings import Settings
 from pipeline.standing import UNSEEN_COSINE, clearance, just_near
 from pipeline.words import Query, document_of, essence_of, words
@@ -32,7 +31,7 @@ FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
 _KEPT = 10_000
 """How many incidents are kept in memory as the index holds them; 4 KB each."""
-_FORM = "5"
+_FORM = "6"
 """Changes when points are made in another way: another collection, derived anew."""
 _AT_ONCE = 64
 """Incidents that are embedded and written together."""
@@ -66,7 +65,7 @@ class Index:
         self._points = points
         self._embedder = embedder
         self._level: tuple[int, int] | None = None
-        self._kept: dict[str, _Known] = {}
+        self._kept: dict[int, _Known] = {}
         self._size = 1
 
     @property
@@ -95,7 +94,7 @@ class Index:
         wanted = max(limit, _COMPARED)
         asked = list(zip(dense, sparse, strict=True))
         hits = await self._points.nearest(asked, max(wanted, _CANDIDATES), _limits(hidden, only or {}))
-        known = await self._known({hit.id for found in hits for hit in (*found[0], *found[1])})
+        known = await self._known({point for by_meaning, by_words in hits for point in (*by_meaning, *by_words)})
         return [
             _found(
                 query,
@@ -108,7 +107,7 @@ class Index:
             for query, (vector, terms), (by_meaning, by_words) in zip(queries, asked, hits, strict=True)
         ]
 
-    async def _known(self, ids: Collection[str]) -> dict[str, "_Known"]:
+    async def _known(self, ids: Collection[int]) -> dict[int, "_Known"]:
         """What the points say; one that was retired meanwhile is missing. Kept until the record changes."""
         missing = [point for point in ids if point not in self._kept]
         if missing:
@@ -166,8 +165,8 @@ async def open_index(settings: Settings, embedder: Embedder) -> AsyncIterator[In
         yield Index(points, embedder)
 
 
-def _point_id(incident_id: str) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"pulseguard:incident:{incident_id}"))
+def _point_id(incident_id: str) -> int:
+    return int.from_bytes(hashlib.sha256(incident_id.encode()).digest()[:8])
 
 
 def _payload(incident: Incident, version: int) -> dict[str, Any]:
@@ -200,8 +199,8 @@ def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
 
 
 def _fused(
-    query: Query, words_asked: int, size: int, by_meaning: Sequence[Hit], by_words: Sequence[Hit],
-    known: Mapping[str, _Known],
+    query: Query, words_asked: int, size: int, by_meaning: Hits, by_words: Hits,
+    known: Mapping[int, _Known],
 ) -> list[tuple[_Known, float]]:  # fmt: skip
     """Incidents and scores, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for a failure.
 
@@ -210,24 +209,23 @@ def _fused(
     Scores and not ranks: those say nothing of how sure the order is (deploy/RETRIEVAL.md).
     """
     most = (words_asked + _SHORT) * math.log(1 + size)
-    cosines = {hit.id: hit.score for hit in by_meaning}
-    shares = {hit.id: hit.score / most for hit in by_words}
+    kind, service = query.kind, query.service
     scores = {
-        point: cosines.get(point, UNSEEN_COSINE)
-        + _WORDS_SHARE * shares.get(point, 0.0)
-        + _SAME_ERROR * bool(query.kind and payload["error_type"] == query.kind)
-        + _SAME_SERVICE * bool(query.service and payload["service"] == query.service)
+        point: by_meaning.get(point, UNSEEN_COSINE)
+        + _WORDS_SHARE * by_words.get(point, 0.0) / most
+        + _SAME_ERROR * bool(kind and payload["error_type"] == kind)
+        + _SAME_SERVICE * bool(service and payload["service"] == service)
         - _FAILED * (payload["outcome"] == "failed")
-        for point in {**cosines, **shares}
+        for point in {**by_meaning, **by_words}
         if point in known and (payload := known[point].payload)
     }
-    ordered = sorted(scores.items(), key=lambda scored: (-scored[1], str(scored[0])))
+    ordered = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
     return [(known[point], score) for point, score in ordered]
 
 
 def _found(
     query: Query, vector: list[float], terms: list[int], hits: Sequence[tuple[_Known, float]],
-    by_meaning: Sequence[Hit], limit: int,
+    by_meaning: Hits, limit: int,
 ) -> Found:  # fmt: skip
     if not hits:
         return Found([], Signals())
@@ -242,7 +240,7 @@ def _found(
         exact=float(bool(query.kind) and query.kind == first.payload["error_type"]),
         agreement=float(cosines[0] >= max(cosines)),
         clearance=round(clearance(score, rivals), 4),
-        lead=round(cosines[0] - just_near([hit.score for hit in by_meaning]), 4),
+        lead=round(cosines[0] - just_near(list(by_meaning.values())), 4),
     )
     return Found([_evidence(known, cosine) for (known, _), cosine in zip(hits, cosines, strict=True)][:limit], signals)
 

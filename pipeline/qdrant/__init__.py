@@ -15,24 +15,18 @@ Sparse = tuple[list[int], list[float]]
 """Token ids and their weights."""
 Asked = tuple[Sequence[float], Sparse]
 """What to look for: by its dense vector, and by its sparse one."""
+Hits = Mapping[int, float]
+"""Ids of points and scores, best first: cosine similarity, or the sum of weights by inverse document frequency."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is kept under an id (a UUID's text). ``dense`` is of unit length."""
+    """What is kept under an id of 64 bits. ``dense`` is of unit length."""
 
-    id: str
+    id: int
     dense: Sequence[float]
     sparse: Sparse
     payload: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A point that was found: its cosine similarity, or its sum of weights times inverse document frequencies."""
-
-    id: str
-    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +34,7 @@ class Limits:
     """Which points may be found: those whose payload has these values, and not these ids."""
 
     equal: Mapping[str, str] = field(default_factory=dict)
-    hidden: Collection[str] = ()
+    hidden: Collection[int] = ()
 
 
 class Points(Protocol):
@@ -52,10 +46,10 @@ class Points(Protocol):
     async def prepare(self) -> None:
         """Create the collection where it is missing."""
 
-    async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[list[Hit], list[Hit]]]:
-        """For each: the best by the dense vector, and by the sparse one, at most ``limit`` each, best first."""
+    async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[Hits, Hits]]:
+        """For each: the best by the dense vector, and by the sparse one, at most ``limit`` each."""
 
-    async def get(self, ids: Sequence[str]) -> list[Point]:
+    async def get(self, ids: Sequence[int]) -> list[Point]:
         """Those of the ids that there are."""
 
     async def payloads(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
@@ -64,7 +58,7 @@ class Points(Protocol):
     async def put(self, points: Sequence[Point]) -> None:
         """Add the points, in place of those of the same ids."""
 
-    async def delete(self, ids: Sequence[str]) -> None:
+    async def delete(self, ids: Sequence[int]) -> None:
         """Remove them."""
 
     async def drop(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import qdrant_edge as qe
 
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.qdrant import DENSE, SPARSE, Asked, Hit, Limits, Point
+from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point
 
 T = TypeVar("T")
 _SLOTS = 64
@@ -59,7 +59,7 @@ class Edge:
         with _translated():
             self._shard = qe.EdgeShard.create(str(self._folder), self._config)
 
-    async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[list[Hit], list[Hit]]]:
+    async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[Hits, Hits]]:
         """As `Points.nearest`."""
         seen = _filter(limits)
         requests = [
@@ -68,17 +68,17 @@ class Edge:
             for using, query in ((DENSE, list(dense)), (SPARSE, qe.SparseVector(indices, values)))
         ]
         found = await self._run(lambda shard: shard.query_batch(qe.QueryBatchRequest(requests)))
-        hits = [[Hit(str(point.id), point.score) for point in points] for points in found]
+        hits: list[Hits] = [{int(point.id): point.score for point in points} for points in found]
         return list(zip(hits[::2], hits[1::2], strict=True))
 
-    async def get(self, ids: Sequence[str]) -> list[Point]:
+    async def get(self, ids: Sequence[int]) -> list[Point]:
         """As `Points.get`."""
         records: list[Any] = await self._run(
             lambda shard: shard.retrieve(list(ids), with_payload=True, with_vector=True)
         )
         return [
             Point(
-                str(record.id), record.vector[DENSE], (record.vector[SPARSE].indices, record.vector[SPARSE].values),
+                record.id, record.vector[DENSE], (record.vector[SPARSE].indices, record.vector[SPARSE].values),
                 record.payload,
             )
             for record in records
@@ -110,7 +110,7 @@ class Edge:
             )
         )
 
-    async def delete(self, ids: Sequence[str]) -> None:
+    async def delete(self, ids: Sequence[int]) -> None:
         """As `Points.delete`."""
         await self._update(qe.UpdateOperation.delete_points(list(ids)))
 

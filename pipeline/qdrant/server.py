@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException
 
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.qdrant import DENSE, SPARSE, Asked, Hit, Limits, Point
+from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point
 
 _TIMEOUT = 5
 _PAGE = 1000
@@ -46,7 +46,7 @@ class Server:
             self._collection, vectors_config={DENSE: dense}, sparse_vectors_config={SPARSE: sparse}
         )
 
-    async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[list[Hit], list[Hit]]]:
+    async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[Hits, Hits]]:
         """As `Points.nearest`; one call for all."""
         seen = _filter(limits)
         requests = [
@@ -58,10 +58,10 @@ class Server:
         ]  # fmt: skip
         with _translated():
             found = await self._client.query_batch_points(self._collection, requests)
-        hits = [[Hit(str(point.id), point.score) for point in answer.points] for answer in found]
+        hits: list[Hits] = [{int(point.id): point.score for point in answer.points} for answer in found]
         return list(zip(hits[::2], hits[1::2], strict=True))
 
-    async def get(self, ids: Sequence[str]) -> list[Point]:
+    async def get(self, ids: Sequence[int]) -> list[Point]:
         """As `Points.get`."""
         with _translated():
             records: list[Any] = await self._client.retrieve(
@@ -69,7 +69,7 @@ class Server:
             )
         return [
             Point(
-                str(record.id), record.vector[DENSE], (record.vector[SPARSE].indices, record.vector[SPARSE].values),
+                int(record.id), record.vector[DENSE], (record.vector[SPARSE].indices, record.vector[SPARSE].values),
                 record.payload,
             )
             for record in records
@@ -104,7 +104,7 @@ class Server:
         with _translated():
             await self._client.upsert(self._collection, structs)
 
-    async def delete(self, ids: Sequence[str]) -> None:
+    async def delete(self, ids: Sequence[int]) -> None:
         """As `Points.delete`."""
         with _translated():
             await self._client.delete(self._collection, list(ids))
