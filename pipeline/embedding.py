@@ -1,6 +1,7 @@
 """Text to vectors through fastembed, in threads of its own: an ONNX run must not hold up the event loop."""
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -73,9 +74,10 @@ class Embedder:
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit vectors, one a text."""
-        # Those of a run are padded to the longest.
+        # Those of a run are padded to the longest; a few are shared out, too.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        runs = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
+        size = min(_BATCH, math.ceil(len(order) / _RUNS)) or 1
+        runs = [order[start : start + size] for start in range(0, len(order), size)]
         embedded = await asyncio.gather(
             *(_in(self._model, partial(self._vectors, [texts[place] for place in run])) for run in runs)
         )
