@@ -37,22 +37,21 @@ class Lookup:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._level = index.level
-        self._found: dict[str, Found] = {}
+        self._kept: dict[str, Found] = {}
 
     async def of(self, asked: Sequence[tuple[Opening, Anomaly]]) -> list[Found]:
         """What was found for each."""
-        if self._index.level != self._level or len(self._found) > _REMEMBERED:
-            self._found.clear()
+        if self._index.level != self._level or len(self._kept) > _REMEMBERED:
             self._level = self._index.level
-        queries = [query_of(anomaly) for _, anomaly in asked]
-        found = [self._found.get(opening.episode_id) for opening, _ in asked]
-        missing = [place for place, known in enumerate(found) if known is None]
-        new = await self._index.search([queries[place] for place in missing]) if missing else []
-        for place, one in zip(missing, new, strict=True):
-            found[place] = one
-            if queries[place].kind:
-                self._found[asked[place][0].episode_id] = one
-        return [known for known in found if known is not None]
+            self._kept = {}  # another one: a search that is under way keeps what it finds in the old
+        kept = self._kept
+        queries = {
+            place: query_of(anomaly) for place, (opening, anomaly) in enumerate(asked) if opening.episode_id not in kept
+        }
+        found = await self._index.search(list(queries.values())) if queries else []
+        new = dict(zip(queries, found, strict=True))
+        kept.update({asked[place][0].episode_id: one for place, one in new.items() if queries[place].kind})
+        return [new[place] if place in new else kept[opening.episode_id] for place, (opening, _) in enumerate(asked)]
 
 
 async def enrich(
@@ -77,13 +76,13 @@ async def enrich(
         openings = await record.record_arrivals([arrival for arrival, _ in arrivals.values()], grouping)
     recorded = perf_counter()
     if openings:
-        opened = [arrivals[opening.anomaly_id] for opening in openings]
-        found = await lookup.of([(opening, arrivals[opening.anomaly_id][0].anomaly) for opening in openings])
+        opened = [(opening, *arrivals[opening.anomaly_id]) for opening in openings]
+        found = await lookup.of([(opening, arrival.anomaly) for opening, arrival, _ in opened])
         timings = {"record": ms(started, recorded), "search": ms(recorded, perf_counter())}
         await asyncio.gather(
             *(
                 _ask(sender, settings.topic_enriched, opening, arrival, message, nearest, timings)
-                for opening, (arrival, message), nearest in zip(openings, opened, found, strict=True)
+                for (opening, arrival, message), nearest in zip(opened, found, strict=True)
             )
         )
     return rejections

@@ -31,7 +31,7 @@ async def found(lookup: Lookup, *asked: tuple[Opening, Anomaly]) -> list[str]:
     return [one.evidence[0].incident_id for one in await lookup.of(asked)]
 
 
-def opened() -> tuple[PlayedIndex, Lookup]:
+def opened() -> tuple[Any, Lookup]:
     index: Any = PlayedIndex()
     return index, Lookup(index)
 
@@ -52,6 +52,23 @@ async def test_it_is_looked_up_again_when_the_incidents_changed() -> None:
     index, lookup = opened()
     await found(lookup, asks("a", 1, "one"))
     index.level = (1, 2)
+    assert await found(lookup, asks("a", 2, "new")) == ["disk full. new"]
+
+
+async def test_a_search_that_is_overtaken_by_a_change_is_not_kept() -> None:
+    """Batches overlap: what was found before the incidents changed, and came after, answers no later revision."""
+    index, lookup = opened()
+    search = index.search
+
+    async def slow(queries: Sequence[Query]) -> list[Found]:
+        old = await search(queries)
+        index.search = search
+        index.level = (1, 2)
+        await found(lookup, asks("b", 1, "other"))
+        return old
+
+    index.search = slow
+    assert await found(lookup, asks("a", 1, "old")) == ["disk full. old"]
     assert await found(lookup, asks("a", 2, "new")) == ["disk full. new"]
 
 
