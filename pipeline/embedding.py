@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,14 +82,10 @@ class Embedder:
         embedded = await asyncio.gather(
             *(_in(self._model, partial(self._vectors, [texts[place] for place in run])) for run in runs)
         )
-        found: list[list[float]] = [[]] * len(texts)
-        for run, vectors in zip(runs, embedded, strict=True):
-            for place, vector in zip(run, vectors, strict=True):
-                found[place] = vector
-        return found
+        return [vector for _, vector in sorted(zip(order, chain.from_iterable(embedded), strict=True))]
 
     def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        return [vector.tolist() for vector in self._dense.embed(list(texts), batch_size=_BATCH)]
+        return [vector.tolist() for vector in self._dense.embed(list(texts))]
 
     async def sparse(self, texts: Sequence[str]) -> list[Sparse]:
         """BM25 term weights of documents."""

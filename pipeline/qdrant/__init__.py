@@ -29,6 +29,12 @@ class Point:
     payload: dict[str, Any]
 
 
+def point_of(record: Any) -> Point:
+    """The point in a record of either form, which has its vectors and its payload."""
+    sparse = record.vector[SPARSE]
+    return Point(int(record.id), record.vector[DENSE], (sparse.indices, sparse.values), record.payload)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Which points may be found: those whose payload has these values, and not these ids."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import qdrant_edge as qe
 
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point
+from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point, point_of
 
 T = TypeVar("T")
 _SLOTS = 64
@@ -73,16 +73,8 @@ class Edge:
 
     async def get(self, ids: Sequence[int]) -> list[Point]:
         """As `Points.get`."""
-        records: list[Any] = await self._run(
-            lambda shard: shard.retrieve(list(ids), with_payload=True, with_vector=True)
-        )
-        return [
-            Point(
-                record.id, record.vector[DENSE], (record.vector[SPARSE].indices, record.vector[SPARSE].values),
-                record.payload,
-            )
-            for record in records
-        ]  # fmt: skip
+        records = await self._run(lambda shard: shard.retrieve(list(ids), with_payload=True, with_vector=True))
+        return [point_of(record) for record in records]
 
     async def payloads(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
         """As `Points.payloads`."""
@@ -193,7 +185,8 @@ def _filter(limits: Limits) -> qe.Filter | None:
     equal: list[Any] = [
         qe.FieldCondition(key=key, match=qe.MatchValue(value=value)) for key, value in limits.equal.items()
     ]
-    return qe.Filter(must=equal, must_not=[qe.HasIdCondition(set(limits.hidden))])
+    hidden: list[Any] = [qe.HasIdCondition(set(limits.hidden))] if limits.hidden else []
+    return qe.Filter(must=equal, must_not=hidden)
 
 
 @contextmanager

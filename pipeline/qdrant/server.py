@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException
 
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point
+from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point, point_of
 
 _TIMEOUT = 5
 _PAGE = 1000
@@ -64,16 +64,8 @@ class Server:
     async def get(self, ids: Sequence[int]) -> list[Point]:
         """As `Points.get`."""
         with _translated():
-            records: list[Any] = await self._client.retrieve(
-                self._collection, list(ids), with_payload=True, with_vectors=True
-            )
-        return [
-            Point(
-                int(record.id), record.vector[DENSE], (record.vector[SPARSE].indices, record.vector[SPARSE].values),
-                record.payload,
-            )
-            for record in records
-        ]  # fmt: skip
+            records = await self._client.retrieve(self._collection, list(ids), with_payload=True, with_vectors=True)
+        return [point_of(record) for record in records]
 
     async def payloads(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
         """As `Points.payloads`."""
@@ -136,7 +128,7 @@ def _filter(limits: Limits) -> models.Filter | None:
     equal: list[Any] = [
         models.FieldCondition(key=key, match=models.MatchValue(value=value)) for key, value in limits.equal.items()
     ]
-    hidden: list[Any] = [models.HasIdCondition(has_id=list(limits.hidden))]
+    hidden: list[Any] = [models.HasIdCondition(has_id=list(limits.hidden))] if limits.hidden else []
     return models.Filter(must=equal, must_not=hidden)
 
 
