@@ -18,7 +18,7 @@ from pipeline.index import Index
 from pipeline.kafka import Message, Sender
 from pipeline.llm import Llm
 from pipeline.settings import Settings
-from pipeline.stages.decide import decide
+from pipeline.stages.decide import Books, decide
 from pipeline.stages.enrich import Lookup, enrich
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.learn import learn_feedback, learn_incidents
@@ -60,7 +60,7 @@ def lay(app: faust.App, parts: Parts) -> None:
     )  # fmt: skip
     worker.one_by_one(
         app, settings.topic_enriched, "decide",
-        partial(decide, settings=settings, record=record, sender=sender, catalogue=parts.catalogue,
+        partial(decide, settings=settings, books=Books(record), sender=sender, catalogue=parts.catalogue,
             calibration=parts.calibration, llm=parts.llm),
         dead_letter, settings.llm_in_flight,
     )  # fmt: skip

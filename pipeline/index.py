@@ -115,7 +115,7 @@ class Index:
                 self._kept.clear()
                 missing = list(ids)
             for point in await self._points.get(missing):
-                self._kept[point.id] = _Known(point.payload, np.asarray(point.dense), frozenset(point.sparse[0]))
+                self._kept[point.id] = _known(point)
         return {point: self._kept[point] for point in ids if point in self._kept}
 
     async def sync(self, record: Source) -> int:
@@ -191,6 +191,20 @@ class _Known:
     payload: dict[str, Any]
     dense: Any
     terms: frozenset[int]
+    evidence: Evidence
+
+
+def _known(point: Point) -> _Known:
+    payload = point.payload
+    evidence = Evidence(
+        incident_id=payload["incident_id"],
+        title=payload["title"],
+        score=0.0,
+        action=msgspec.convert(payload["action"], Action | None),
+        outcome=payload["outcome"],
+        summary=payload["summary"],
+    )
+    return _Known(payload, np.asarray(point.dense), frozenset(point.sparse[0]), evidence)
 
 
 def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
@@ -242,7 +256,11 @@ def _found(
         clearance=round(clearance(score, rivals), 4),
         lead=round(cosines[0] - just_near(list(by_meaning.values())), 4),
     )
-    return Found([_evidence(known, cosine) for (known, _), cosine in zip(hits, cosines, strict=True)][:limit], signals)
+    evidence = [
+        msgspec.structs.replace(known.evidence, score=round(min(max(cosine, -1.0), 1.0), 4))
+        for (known, _), cosine in zip(hits[:limit], cosines, strict=False)
+    ]
+    return Found(evidence, signals)
 
 
 def _rivals(hits: Sequence[tuple[_Known, float]]) -> list[float]:
@@ -250,15 +268,3 @@ def _rivals(hits: Sequence[tuple[_Known, float]]) -> list[float]:
     first = hits[0][0].dense
     others = [score for known, score in hits[1:] if float(known.dense @ first) < _TWIN]
     return others or [hits[-1][1] if len(hits) >= _COMPARED else 0.0]
-
-
-def _evidence(known: _Known, cosine: float) -> Evidence:
-    payload = known.payload
-    return Evidence(
-        incident_id=payload["incident_id"],
-        title=payload["title"],
-        score=round(min(max(cosine, -1.0), 1.0), 4),
-        action=msgspec.convert(payload["action"], Action | None),
-        outcome=payload["outcome"],
-        summary=payload["summary"],
-    )

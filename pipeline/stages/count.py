@@ -43,7 +43,7 @@ async def count(connection: Any, arrivals: Sequence[Arrival], grouping: Grouping
     """
     ids = [arrival.anomaly_id for arrival in arrivals]
     prints = sorted({arrival.fingerprint for arrival in arrivals})
-    await connection.execute(_LOCK_FINGERPRINTS, prints)
+    await connection.execute(LOCK_FINGERPRINTS, prints)
     seen: set[str] = set()
     latest: dict[str, Episode] = {}
     for row in await connection.fetch(_READ, ids, prints):
@@ -195,7 +195,7 @@ def _progress_columns(arrivals: Sequence[Arrival]) -> list[list[Any]]:
 
 
 # A lock a fingerprint, taken in one order: two workers neither deadlock nor open two episodes of one fault.
-_LOCK_FINGERPRINTS = """
+LOCK_FINGERPRINTS = """
 SELECT count(pg_advisory_xact_lock(key)) FROM (
     SELECT DISTINCT hashtextextended(fingerprint, 0) AS key FROM unnest($1::text[]) AS fingerprint ORDER BY 1
 ) AS ordered

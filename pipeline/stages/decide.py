@@ -1,6 +1,7 @@
 """anomalies.enriched → decisions: one decision for one revision of one episode, written down before it is published.
 
 A redelivered input that is decided already asks no model: what the table holds is published again, byte for byte.
+Decisions that are under way at one time go to the tables together.
 """
 
 from collections.abc import Sequence
@@ -24,33 +25,43 @@ from pipeline.stages.enrich import ms
 from pipeline.stages.provenance import provenance_of
 from pipeline.stages.publish import event_headers
 from pipeline.stages.record import Record
+from pipeline.together import Together
 from schemas import Decision, EnrichedAnomaly, ModelCall, TrackRecord
 
 _enriched = msgspec.json.Decoder(EnrichedAnomaly)
 
 
+class Books:
+    """The record as one decision among many uses it."""
+
+    def __init__(self, record: Record) -> None:
+        self.body = Together(record.decision_bodies)
+        self.background = Together(record.backgrounds)
+        self.save = Together(record.save_decisions)
+
+
 async def decide(
-    messages: Sequence[Message], *, settings: Settings, record: Record, sender: Sender, catalogue: Catalogue,
+    messages: Sequence[Message], *, settings: Settings, books: Books, sender: Sender, catalogue: Catalogue,
     calibration: Calibration, llm: Llm | None,
 ) -> list[Rejection]:  # fmt: skip
     """Decide one enriched anomaly (the batch holds one: model calls share nothing)."""
     (message,) = messages
     enriched = read(message)
     decision_id = ingest.decision_id(enriched.episode_id, enriched.revision)
-    body = await record.decision_body(decision_id)
+    body = await books.body(decision_id)
     if body is None:
         started = perf_counter()
         calls: list[ModelCall] = []
         advice = await advised(enriched, catalogue, calibration, settings.min_confidence, llm, calls)
-        occurrences = await record.episode_occurrences(enriched.episode_id)
+        background = await books.background((enriched.episode_id, advice.action.name))
         now = datetime.now(UTC)
         decision = compose(
-            decision_id, enriched, advice, catalogue, max(occurrences, 1), ms(started, perf_counter()), now,
+            decision_id, enriched, advice, catalogue, max(background.occurrences, 1), ms(started, perf_counter()), now,
             shadow=settings.shadow,
-            track_record=None if advice.verdict == "escalate" else await record.track_record(advice.action.name),
+            track_record=None if advice.verdict == "escalate" else background.track_record,
         )  # fmt: skip
         came_of = provenance_of(decision_id, enriched.signals, calibration, settings.min_confidence, calls)
-        body = await record.save_decision(decision, came_of)
+        body = await books.save((decision, came_of))
         metrics.decisions.labels(engine=advice.engine, verdict=advice.verdict).inc()
         metrics.decision_latency.observe(decision.latency_ms / 1000)
     headers = event_headers("decision", decision_id, message)

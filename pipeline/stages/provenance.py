@@ -51,17 +51,6 @@ def explanation_of(row: Any) -> Explanation:
     )
 
 
-# One statement, so decision and provenance are written together or not at all; who is second writes neither.
-SAVE_DECISION = """
-WITH saved AS (
-    INSERT INTO decisions (
-        id, episode_id, anomaly_id, revision, service, error_type, verdict, engine, confidence_score, latency_ms,
-        created_at, body, published
-    ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::jsonb, $13)
-    ON CONFLICT (id) DO NOTHING RETURNING id
-)
-INSERT INTO provenance (decision_id, body) SELECT id, $14::bytea FROM saved WHERE $14::bytea IS NOT NULL
-"""
 FORGET = """
 DELETE FROM provenance WHERE decision_id IN (
     SELECT decision_id FROM provenance JOIN decisions ON decisions.id = decision_id

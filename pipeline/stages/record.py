@@ -17,10 +17,11 @@ import msgspec
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
-from pipeline.stages.provenance import EXPLANATIONS, FORGET, SAVE_DECISION, explanation_of
-from schemas import Anomaly, Decision, Explanation, Feedback, Incident, Provenance, TrackRecord
+from pipeline.stages.provenance import EXPLANATIONS, FORGET, explanation_of
+from pipeline.stages.save import Made, save
+from schemas import Anomaly, Decision, Explanation, Feedback, Incident, TrackRecord
 
-__all__ = ["Arrival", "Grouping", "Lesson", "Opening", "Record", "open_record"]
+__all__ = ["Arrival", "Background", "Grouping", "Lesson", "Opening", "Record", "open_record"]
 
 _BAD_DATA = {"22", "23", "54"}
 """SQLSTATE classes of input that no retry mends: data exception, integrity violation, limit exceeded."""
@@ -42,6 +43,18 @@ class Lesson:
     anomaly: Anomaly
     received_at: datetime
     resolved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What a decision speaks of beside its evidence.
+
+    ``occurrences``: distinct anomalies of its episode so far, 0 where there is none; ``track_record``: what the action
+    did in the past incidents, None where none took it.
+    """
+
+    occurrences: int
+    track_record: TrackRecord | None
 
 
 class Record:
@@ -92,28 +105,33 @@ class Record:
 
     async def decision_body(self, decision_id: str) -> bytes | None:
         """Return the bytes of a decision as they are published, or None where none was made."""
-        async with self.connection() as connection:
-            body = await connection.fetchval("SELECT published FROM decisions WHERE id = $1", decision_id)
-        return None if body is None else bytes(body)
+        return (await self.decision_bodies([decision_id]))[0]
 
-    async def episode_occurrences(self, episode_id: str) -> int:
-        """How many distinct anomalies the episode has now; 0 for one that is not known."""
+    async def decision_bodies(self, ids: Sequence[str]) -> list[bytes | None]:
+        """As `decision_body`, of each."""
         async with self.connection() as connection:
-            return await connection.fetchval("SELECT occurrences FROM episodes WHERE id = $1", episode_id) or 0
+            rows = await connection.fetch("SELECT id, published FROM decisions WHERE id = ANY($1)", list(ids))
+        found = {row["id"]: bytes(row["published"]) for row in rows}
+        return [found.get(decision_id) for decision_id in ids]
 
-    async def save_decision(self, decision: Decision, provenance: Provenance | None = None) -> bytes:
-        """Write a decision down, and what it came of; the first writer wins, and what the winner wrote is returned."""
-        body = encoded(decision)
+    async def backgrounds(self, asked: Sequence[tuple[str, str]]) -> list[Background]:
+        """What decisions speak of beside their evidence, by the id of the episode and the action's name."""
+        episodes, actions = {episode for episode, _ in asked}, {action for _, action in asked}
+        async with self.connection() as connection:
+            counts = await connection.fetch("SELECT id, occurrences FROM episodes WHERE id = ANY($1)", list(episodes))
+            done = await connection.fetch(_TRACK_RECORDS, list(actions))
+        occurrences = {row["id"]: row["occurrences"] for row in counts}
+        records = {row["action"]: msgspec.convert({**row}, TrackRecord) for row in done}
+        return [Background(occurrences.get(episode, 0), records.get(action)) for episode, action in asked]
+
+    async def save_decisions(self, made: Sequence[Made]) -> list[bytes]:
+        """Write decisions down, and what they came of; the first writer of an id wins, and its bytes are returned."""
         async with self.connection() as connection, connection.transaction():
-            await connection.execute(
-                SAVE_DECISION,
-                decision.id, decision.episode_id, decision.anomaly_id, decision.revision, decision.service,
-                decision.error_type, decision.verdict, decision.engine, decision.confidence_score,
-                decision.latency_ms, decision.created_at, body.decode(), body,
-                provenance and encoded(provenance),
-            )  # fmt: skip
-            await connection.execute(_DECIDED, decision.episode_id, decision.revision, decision.occurrences)
-        return await self.decision_body(decision.id) or body
+            saved: dict[str, bytes | None] = {**await save(connection, made)}
+        lost = [decision.id for decision, _ in made if decision.id not in saved]
+        if lost:
+            saved.update(zip(lost, await self.decision_bodies(lost), strict=True))
+        return [saved[decision.id] or encoded(decision) for decision, _ in made]
 
     async def cost_since(self, since: datetime) -> float:
         """US dollars that the decisions since then have cost, where that is known."""
@@ -155,12 +173,6 @@ class Record:
             row = await connection.fetchrow(_STATS)
         found = dict(row or {})
         return found | {name: msgspec.json.decode(found[name] or "{}") for name in ("by_engine", "by_verdict")}
-
-    async def track_record(self, action: str) -> TrackRecord | None:
-        """What the action of that name did in the past incidents; None where none took it."""
-        async with self.connection() as connection:
-            row = await connection.fetchrow(_TRACK_RECORD, action)
-        return TrackRecord(**row) if row and row["times"] else None
 
     async def upsert_incidents(self, incidents: Sequence[Incident]) -> int:
         """Write incidents; returns how many are new or changed. An unchanged one keeps its version."""
@@ -233,7 +245,7 @@ async def open_record(database_url: str) -> AsyncIterator[Record]:
     """Open the record at ``database_url``. Raises `Misconfigured` when PostgreSQL does not let us in."""
     try:
         pool = await asyncpg.create_pool(
-            database_url, min_size=1, max_size=12, command_timeout=_SECONDS, timeout=_SECONDS
+            database_url, min_size=1, max_size=12, command_timeout=_SECONDS, timeout=_SECONDS, reset=_as_it_is
         )
     except (ValueError, OverflowError) as exc:
         # asyncpg's own words name no secret; those of the parsers below it may quote a piece of the password.
@@ -251,6 +263,13 @@ async def open_record(database_url: str) -> AsyncIterator[Record]:
             pool.terminate()
 
 
+async def _as_it_is(_: Any) -> None:
+    """Lend a connection again without a round trip: nothing here sets, listens or locks for longer than a transaction.
+
+    One that is open nevertheless was rolled back before.
+    """
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -266,8 +285,6 @@ def _translated() -> Iterator[None]:
         raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
 
 
-# What the last decision spoke of is what the next revision is measured by.
-_DECIDED = "UPDATE episodes SET decided = $3 WHERE id = $1 AND revision = $2 AND decided IS NULL"
 _COST_SINCE = "SELECT sum((body->'usage'->>'cost_usd')::float8) FROM decisions WHERE created_at >= $1"
 _DECISIONS = """
 SELECT published FROM decisions
@@ -313,15 +330,17 @@ SELECT
     percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99_latency_ms
 FROM decisions
 """
-_TRACK_RECORD = """
-SELECT count(*) AS times, count(*) FILTER (WHERE outcome IN ('resolved', 'mitigated')) AS worked,
+_TRACK_RECORDS = """
+SELECT action, count(*) AS times, count(*) FILTER (WHERE outcome IN ('resolved', 'mitigated')) AS worked,
     count(*) FILTER (WHERE outcome = 'failed') AS failed,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY minutes) FILTER (WHERE outcome IN ('resolved', 'mitigated'))
         AS recovery_minutes
 FROM (
-    SELECT body->>'outcome' AS outcome, (body->>'recovery_minutes')::float8 AS minutes FROM incidents
-    WHERE body->'action'->>'name' = $1
+    SELECT body->'action'->>'name' AS action, body->>'outcome' AS outcome,
+        (body->>'recovery_minutes')::float8 AS minutes
+    FROM incidents WHERE body->'action'->>'name' = ANY($1)
 ) AS done
+GROUP BY action
 """
 _UPSERT_INCIDENTS = """
 INSERT INTO incidents (id, body) SELECT * FROM unnest($1::text[], $2::jsonb[])

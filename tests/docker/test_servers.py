@@ -60,7 +60,7 @@ async def test_postgres_counts_exactly(database_url: str) -> None:
         again = await record.record_arrivals(arrivals, Grouping())
         assert [opening.episode_id for opening in first] == [opening.episode_id for opening in again]
         assert len(first) == 1
-        assert await record.episode_occurrences(first[0].episode_id) == 50
+        assert [row["occurrences"] for row in await record.episodes()] == [50]
 
 
 async def test_qdrant_finds_what_postgres_holds(plain: Settings, database_url: str, qdrant_url: str) -> None:

@@ -25,7 +25,7 @@ async def judged(record: Record, count: int, odds: float, prefix: str) -> None:
             f"dec_{name}", episode_id=f"ep_{name}", fingerprint=name, verdict="recommend", matched_incident="i",
             evidence=[Evidence("i", "t", similarity)], signals=Signals(similarity=similarity),
         )  # fmt: skip
-        await record.save_decision(made)
+        await record.save_decisions([(made, None)])
         verdict = "accept" if chance.random() < odds * similarity else "reject"
         await record.save_feedback(Feedback(id=name, decision_id=made.id, verdict=verdict, created_at=NOW))
 

@@ -195,12 +195,12 @@ async def test_the_first_writer_s_provenance_stays(record: Record):
     signals = Signals(similarity=0.5)
     for said in ("first", "second"):
         came_of = provenance_of("dec_1", signals, calibration, 0.5, [ModelCall(messages=[], answer=said)])
-        await record.save_decision(record_of(rationale=said), came_of)
+        await record.save_decisions([(record_of(rationale=said), came_of)])
     found = await explained(record, "dec_1")
     assert found.provenance is not None
     assert (found.decision.rationale, found.provenance.calls[0].answer) == ("first", "first")
     assert found.provenance.right.said == trust(signals, calibration).right
-    await record.save_decision(record_of("dec_old"))
+    await record.save_decisions([(record_of("dec_old"), None)])
     assert (await explained(record, "dec_old")).provenance is None
 
 
@@ -209,7 +209,7 @@ async def test_old_provenance_is_forgotten_and_decisions_stay(record: Record):
     calibration = load_calibration(None)
     for name, age in (("dec_old", 100), ("dec_new", 1)):
         made = record_of(name, created_at=datetime.now(UTC) - timedelta(days=age))
-        await record.save_decision(made, provenance_of(name, Signals(), calibration, 0.5, []))
+        await record.save_decisions([(made, provenance_of(name, Signals(), calibration, 0.5, []))])
     limit = datetime.now(UTC) - timedelta(days=90)
     assert [await record.forget_provenance(limit) for _ in range(2)] == [1, 0]
     assert (await explained(record, "dec_old")).provenance is None

@@ -19,7 +19,7 @@ from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
 from pipeline.sinks.policy import Policy
-from pipeline.stages.record import Arrival, Grouping, Record, open_record
+from pipeline.stages.record import Arrival, Background, Grouping, Record, open_record
 from pipeline.stages.situations import Topology, root_of
 from schemas import Action, Anomaly, Decision, Feedback, Incident, TrackRecord, Usage
 from tests.conftest import free_port
@@ -48,7 +48,7 @@ async def test_a_storm_is_one_episode(record: Record) -> None:
     openings = await record.record_arrivals([arrival(f"a{i}", i / 100) for i in range(500)], Grouping())
     assert [(opening.anomaly_id, opening.revision, opening.occurrences) for opening in openings] == [("a0", 1, 500)]
     assert await record.record_arrivals([arrival("b", 6)], Grouping()) == []
-    assert await record.episode_occurrences(openings[0].episode_id) == 501
+    assert [found.occurrences for found in await record.backgrounds([(openings[0].episode_id, "scale_out")])] == [501]
 
 
 async def test_a_redelivered_anomaly_counts_once_and_opens_again(record: Record) -> None:
@@ -84,13 +84,13 @@ async def test_a_worse_episode_asks_again_and_the_decision_is_its_measure(record
     opening = (await record.record_arrivals([arrival("a")], Grouping()))[0]
     assert await record.record_arrivals([arrival(f"b{n}", n) for n in range(20)], Grouping()) == []
     made = decision(episode_id=opening.episode_id, occurrences=21)
-    await record.save_decision(made)
+    await record.save_decisions([(made, None)])
     assert await record.record_arrivals([arrival(f"c{n}", n) for n in range(188)], Grouping()) == []
     batch = [arrival("d", 1)]
     again = await record.record_arrivals(batch, Grouping())
     assert [(found.anomaly_id, found.revision, found.occurrences) for found in again] == [("d", 2, 210)]
     assert await record.record_arrivals(batch, Grouping()) == again
-    await record.save_decision(made)  # late, and of the old revision: it measures nothing any more
+    await record.save_decisions([(made, None)])  # late, and of the old revision: it measures nothing any more
     assert await record.record_arrivals([arrival("e", severity="critical")], Grouping()) != []
     assert [(row["revision"], row["state"]) for row in await record.episodes()] == [(3, "escalated")]
 
@@ -193,26 +193,42 @@ async def test_bad_data_is_rejected(record: Record, bad: Callable[[], Arrival]) 
 async def test_one_id_has_one_body(record: Record) -> None:
     """The first writer of a decision wins, and every reader gets its very bytes."""
     assert await record.decision_body("dec_1") is None
-    first = await record.save_decision(decision(rationale="first", timings={"b": 1.0, "a": 2.0}))
-    again = await record.save_decision(decision(rationale="second"))
-    assert first == again == await record.decision_body("dec_1")
+    told = [decision(rationale=text, timings={"b": 1.0, "a": 2.0}) for text in ("first", "second")]
+    first, again = await record.save_decisions([(made, None) for made in told])
+    (late,) = await record.save_decisions([(decision(rationale="third"), None)])
+    assert first == again == late == await record.decision_body("dec_1")
     assert msgspec.json.decode(first, type=Decision).rationale == "first"
-    bodies = await asyncio.gather(*(record.save_decision(decision("dec_2", rationale=str(i))) for i in range(8)))
-    assert len(set(bodies)) == 1
+
+
+async def test_writers_of_the_same_decisions_meet(record: Record) -> None:
+    """Many at once, each with its own words and order: one body each id, no deadlock, and the sum is told apart."""
+    names = [f"dec_{number}" for number in range(6)]
+    saved = await asyncio.gather(
+        *(
+            record.save_decisions([(decision(name, rationale=str(writer)), None) for name in names[writer:] + names])
+            for writer in range(6)
+        )
+    )
+    for number, name in enumerate(names):
+        assert {bodies[len(names) - writer + number] for writer, bodies in enumerate(saved)} == {
+            await record.decision_body(name)
+        }
+    assert await record.decision_bodies(["dec_0", "nobody", "dec_0"]) == [saved[0][0], None, saved[0][0]]
 
 
 @pytest.mark.parametrize("rationale", ["nul \x00", "lone \ud800"])
 async def test_a_decision_that_cannot_be_stored_is_rejected(record: Record, rationale: str) -> None:
     """A model's text with a NUL or a lone surrogate is bad data."""
     with pytest.raises(Rejected):
-        await record.save_decision(decision(rationale=rationale))
+        await record.save_decisions([(decision(rationale=rationale), None)])
 
 
 async def test_decisions_are_listed_newest_first(record: Record) -> None:
     """Filters and limits hold, and `before` pages on."""
     for i in range(4):
         service = "api" if i % 2 else "web"
-        await record.save_decision(decision(f"dec_{i}", service=service, created_at=NOW + timedelta(seconds=i)))
+        made = decision(f"dec_{i}", service=service, created_at=NOW + timedelta(seconds=i))
+        await record.save_decisions([(made, None)])
     assert [found.id for found in await record.decisions(limit=3)] == ["dec_3", "dec_2", "dec_1"]
     assert [found.id for found in await record.decisions(service="web")] == ["dec_2", "dec_0"]
     assert [found.id for found in await record.decisions(before=NOW + timedelta(seconds=2))] == ["dec_1", "dec_0"]
@@ -256,7 +272,7 @@ async def test_feedback_is_written_once(record: Record) -> None:
     feedback = Feedback(id="f1", decision_id="dec_1", verdict="accept")
     with pytest.raises(Rejected, match="dec_1"):
         await record.save_feedback(feedback)
-    await record.save_decision(decision())
+    await record.save_decisions([(decision(), None)])
     await record.save_feedback(feedback)
     await record.save_feedback(feedback)
     assert (await record.stats())["feedback"] == 1
@@ -273,9 +289,10 @@ async def test_the_track_record_of_an_action(record: Record) -> None:
         ]
         + [Incident(id="other", title="t", action=Action("scale_out", "web"), outcome="resolved")]
     )
-    assert await record.track_record("rollback") == TrackRecord(times=5, worked=3, failed=1, recovery_minutes=20.0)
-    assert await record.track_record("scale_out") == TrackRecord(times=1, worked=1, failed=0)
-    assert await record.track_record("nobody_did_that") is None
+    asked = [("ep_1", action) for action in ("rollback", "nobody_did_that", "scale_out", "rollback")]
+    rollback = Background(0, TrackRecord(times=5, worked=3, failed=1, recovery_minutes=20.0))
+    scale_out = Background(0, TrackRecord(times=1, worked=1, failed=0))
+    assert await record.backgrounds(asked) == [rollback, Background(0, None), scale_out, rollback]
 
 
 async def test_a_message_is_claimed_once(record: Record) -> None:

@@ -313,7 +313,7 @@ async def self_decided(place: Place, name: str, episode: str) -> None:
     made = msgspec.structs.replace(
         template("x"), id=name, episode_id=episode, situation_id="sit_1", severity="error", created_at=datetime.now(UTC)
     )
-    await place.record.save_decision(made)
+    await place.record.save_decisions([(made, None)])
     await place.send(msgspec.json.encode(made))
 
 
