@@ -33,6 +33,7 @@ from pipeline.sinks.relay import serve_relay
 from pipeline.stages.episodes import Rules
 from pipeline.stages.fingerprints import Fingerprints, load_fingerprints
 from pipeline.stages.learn import teach
+from pipeline.stages.reconsider import Reconsideration
 from pipeline.stages.record import Grouping, Record, open_record
 from pipeline.stages.situations import load_topology
 
@@ -107,6 +108,10 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                 ),
             )
             _start_chores(tasks, settings, record, sender)
+            reconsideration = Reconsideration(
+                record=record, index=index, sender=sender, calibration=calibration, settings=settings
+            )
+            tasks.start(_regularly(CHECK_SECONDS, reconsideration), "reconsider")
             tasks.start(worker.run(faust_app, worker_ready), "worker")
         if "gateway" in roles:
             starting = {"worker": worker_ready} if "worker" in roles else {}

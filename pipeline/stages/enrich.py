@@ -123,5 +123,10 @@ async def _ask(
         received_at=arrival.received_at,
         timings=timings,
     )
-    headers = event_headers("anomaly.enriched", ingest.decision_id(opening.episode_id, opening.revision), message)
-    await sender.send(topic, arrival.fingerprint.encode(), msgspec.json.encode(enriched), headers)
+    await publish(sender, topic, enriched, message)
+
+
+async def publish(sender: Sender, topic: str, enriched: EnrichedAnomaly, cause: Message | None = None) -> None:
+    """Ask for a decision, with the trace of the record that caused it."""
+    headers = event_headers("anomaly.enriched", ingest.decision_id(enriched.episode_id, enriched.revision), cause)
+    await sender.send(topic, enriched.fingerprint.encode(), msgspec.json.encode(enriched), headers)

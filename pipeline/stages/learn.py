@@ -88,7 +88,7 @@ def incident_of(lesson: Lesson) -> Incident | None:
         return None
     done = feedback.comment or (decision.recommended_action if action == decision.action else "")
     return Incident(
-        id=f"inc-{decision.episode_id}",
+        id=incident_id(decision.episode_id),
         title=decision.symptom[:1024],
         service=anomaly.service,
         error_type=anomaly.error_type,
@@ -100,6 +100,11 @@ def incident_of(lesson: Lesson) -> Incident | None:
         labels=anomaly.labels,
         source="feedback",
     )
+
+
+def incident_id(episode_id: str) -> str:
+    """What is learned from verdicts on one episode is one incident."""
+    return f"inc-{episode_id}"
 
 
 def _read(messages: Sequence[Message], kind: type[T]) -> tuple[list[T], list[Rejection]]:

@@ -18,10 +18,11 @@ from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
 from pipeline.stages.provenance import EXPLANATIONS, FORGET, explanation_of
+from pipeline.stages.revise import Standing, overdue, revise, standing
 from pipeline.stages.save import Made, save
 from schemas import Anomaly, Decision, Explanation, Feedback, Incident, TrackRecord
 
-__all__ = ["Arrival", "Background", "Grouping", "Lesson", "Opening", "Record", "open_record"]
+__all__ = ["Arrival", "Background", "Grouping", "Lesson", "Opening", "Record", "Standing", "open_record"]
 
 _BAD_DATA = {"22", "23", "54"}
 """SQLSTATE classes of input that no retry mends: data exception, integrity violation, limit exceeded."""
@@ -96,6 +97,21 @@ class Record:
             await connection.execute("DELETE FROM situation_keys WHERE last_at < now() - interval '30 days'")
             rows = await connection.fetch(_CLOSE_QUIET, timedelta(seconds=quiet_seconds))
         return len(rows)
+
+    async def standing(self, most: int, revisions: int) -> list[Standing]:
+        """Episodes whose newest revision is decided and that may have another one, the newest first."""
+        async with self.connection() as connection:
+            return await standing(connection, most, revisions)
+
+    async def overdue(self, after: timedelta) -> list[Standing]:
+        """Revisions that `revise` made so long ago, and that have no decision; each is told once in that time."""
+        async with self.connection() as connection, connection.transaction():
+            return await overdue(connection, after)
+
+    async def revise(self, found: Standing) -> Standing | None:
+        """Give an episode another revision for what was learned; None where somebody else was first."""
+        async with self.connection() as connection, connection.transaction():
+            return await revise(connection, found)
 
     async def situations(self, *, limit: int = 50) -> list[dict[str, Any]]:
         """Situations, the last one with a new episode first, each with its episodes in the order they began."""

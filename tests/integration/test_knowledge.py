@@ -166,6 +166,42 @@ async def test_one_correction_is_enough(up: Stack):
     assert (code, f"no incident {name}" in output) == (2, True), output
 
 
+async def test_what_is_learned_reaches_the_episode_that_goes_on(up: Stack):
+    """A fault that nobody knows is escalated; what is learned then is a second revision, and retired, a third."""
+    text = "escalator handrail runs slower than its steps"
+    first = await decided(up, {"error_type": "handrail_drift", "service": "hall-2", "message": text})
+    assert (first["verdict"], first["revision"]) == ("escalate", 1)
+
+    async def revision(number: int) -> dict[str, Any]:
+        query = f"SELECT published FROM decisions WHERE episode_id = '{first['episode_id']}' AND revision = {number}"
+
+        async def there() -> bool:
+            return bool(await up.rows(query))
+
+        await until(there, 60, f"revision {number}")
+        told: dict[str, Any] = json.loads((await up.rows(query))[0]["published"])
+        return told
+
+    lesson = incident(
+        "handrail-1", title="Handrail slower than steps", error_type="handrail_drift", symptoms=text,
+        action={"name": "restart_service", "target": "hall-1"}, outcome="resolved",
+    )  # fmt: skip
+    async with aiohttp.ClientSession(up.http) as client:
+        async with client.post("/v1/incidents", json=lesson) as answer:
+            assert answer.status == 202
+        second = await revision(2)
+        assert (second["verdict"], second["matched_incident"]) == ("recommend", "handrail-1")
+        assert second["anomaly_id"] == first["anomaly_id"]
+        assert second["latency_ms"] < 10_000  # from when it was learned
+        async with client.delete("/v1/incidents/handrail-1") as answer:
+            assert answer.status == 202
+        assert (await revision(3))["verdict"] == "escalate"
+    await asyncio.sleep(1)
+    published = [json.loads(record.value()) for record in await asyncio.to_thread(up.read, "decisions")]
+    told = [one["revision"] for one in published if one["episode_id"] == first["episode_id"]]
+    assert told == [1, 2, 3]
+
+
 async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     """Each command finds the running parts by PULSEGUARD_HOME alone, and says what it did."""
     code, output = await command(up, "env")

@@ -95,6 +95,35 @@ async def test_a_worse_episode_asks_again_and_the_decision_is_its_measure(record
     assert [(row["revision"], row["state"]) for row in await record.episodes()] == [(3, "escalated")]
 
 
+async def test_an_episode_is_revised_for_what_was_learned_once(record: Record, database_url: str) -> None:
+    """By one of many, where the last revision is decided and the episode goes on; a lost one is told again."""
+    for name in ("a", "b"):
+        opening = (await record.record_arrivals([arrival(name, fingerprint=name)], Grouping()))[0]
+        if name == "a":
+            await record.save_decisions([(decision(episode_id=opening.episode_id, fingerprint="a"), None)])
+    (one,) = await record.standing(10, 2)
+    assert (one.fingerprint, one.revision, one.anomaly_id, one.anomaly.error_type) == (
+        "a",
+        1,
+        "a",
+        arrival("a").anomaly.error_type,
+    )
+    revised = await asyncio.gather(*(record.revise(one) for _ in range(5)))
+    assert [found.revision for found in revised if found is not None] == [2]
+    assert await record.standing(10, 2) == []
+    assert await record.overdue(timedelta(hours=1)) == []
+    assert [found.revision for found in await record.overdue(timedelta(0))] == [2]
+    again = await record.record_arrivals([arrival("a", fingerprint="a")], Grouping())
+    assert sorted(found.revision for found in again) == [1, 2]
+    made = decision("dec_2", episode_id=one.episode_id, fingerprint="a", revision=2)
+    await record.save_decisions([(made, None)])
+    assert await record.overdue(timedelta(0)) == []
+    assert await record.standing(10, 2) == []  # as many as one episode may have
+    (two,) = await record.standing(10, 3)
+    await record.record_arrivals([arrival("c", 1, fingerprint="a", status="resolved")], Grouping())
+    assert await record.revise(two) is None
+
+
 async def test_a_quiet_period_closes_an_episode(record: Record, database_url: str) -> None:
     """Nobody has to come for it; but what is still being counted, as in a backlog, is not closed under way."""
     await record.record_arrivals([arrival("a")], Grouping())
