@@ -111,11 +111,13 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
             reconsideration = Reconsideration(
                 record=record, index=index, sender=sender, calibration=calibration, settings=settings
             )
-            tasks.start(_regularly(CHECK_SECONDS, reconsideration), "reconsider")
+            tasks.start(_regularly(CHECK_SECONDS, reconsideration, at_once=True), "reconsider")
             tasks.start(worker.run(faust_app, worker_ready), "worker")
         if "gateway" in roles:
             starting = {"worker": worker_ready} if "worker" in roles else {}
-            gateway = build_gateway(settings, record, index, sender, catalogue, starting, grouping.topology)
+            gateway = build_gateway(
+                settings, record, index, sender, catalogue, starting, grouping.topology, fingerprints
+            )
             tasks.start(serve_gateway(gateway, settings), "gateway")
         if "worker" in roles:
             await _first(stop, worker_ready)
@@ -219,10 +221,12 @@ def _start_chores(tasks: _Tasks, settings: Settings, record: Record, sender: kaf
         tasks.start(_forget(record, kept), "forget")
 
 
-async def _regularly(seconds: float, work: Callable[[], Awaitable[Any]]) -> None:
+async def _regularly(seconds: float, work: Callable[[], Awaitable[Any]], *, at_once: bool = False) -> None:
     """Do it every so many seconds; an outage is waited out."""
+    wait = 0.0 if at_once else seconds
     while True:
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(wait)
+        wait = seconds
         try:
             await work()
         except Unavailable as exc:

@@ -14,20 +14,17 @@ from typing import Any
 
 import msgspec
 
+from pipeline.alerts import anomaly_of
 from pipeline.errors import Rejected
 from pipeline.stages.count import Grouping
 from pipeline.stages.episodes import Arrival, Episode, advance
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.situations import Beginning, Hold, began, correlate, situation_id
-from schemas import Anomaly, Severity
+from schemas import Anomaly
 
 FLOOR_GAP = 300.0
 """Seconds of quiet of the simple rule that we are measured against: same cluster and namespace, five minutes."""
 _START = datetime(2026, 1, 1, tzinfo=UTC)
-_SEVERITIES: dict[str, Severity] = {
-    "critical": "critical", "page": "critical", "s1": "critical", "error": "error", "s2": "error",
-    "warning": "warning", "s3": "warning", "s4": "warning", "info": "info", "none": "info",
-}  # fmt: skip
 
 
 class Truth(msgspec.Struct, frozen=True):
@@ -69,19 +66,13 @@ def crowded(alerts: Sequence[Alert], clusters: int, seed: int = 0) -> list[Alert
     ]
 
 
-def anomaly_of(alert: Alert) -> Anomaly:
-    """The alert as a producer would publish it."""
-    labels = {name: text for name, text in alert.labels.items() if name not in {"alertname", "service", "severity"}}
+def _anomaly(alert: Alert) -> Anomaly:
+    """The alert as the webhook would publish it."""
     started = alert.ts if alert.starts_at is None else alert.starts_at
-    return Anomaly(
-        error_type=alert.labels.get("alertname", "alert"),
-        service=alert.labels.get("service"),
-        severity=_SEVERITIES.get(alert.labels.get("severity", "")),
-        message=". ".join(alert.annotations.values()) or None,
-        labels=labels,
-        occurred_at=_START + timedelta(seconds=started),
+    return anomaly_of(
+        alert.labels, alert.annotations, occurred_at=_START + timedelta(seconds=started),
         status="resolved" if alert.status == "resolved" else "firing",
-    )
+    )  # fmt: skip
 
 
 def situations(alerts: Sequence[Alert], grouping: Grouping, fingerprints: Fingerprints) -> list[str]:
@@ -90,7 +81,7 @@ def situations(alerts: Sequence[Alert], grouping: Grouping, fingerprints: Finger
     keys: dict[str, Hold] = {}
     found: list[str] = []
     for number, alert in enumerate(alerts):
-        anomaly = anomaly_of(alert)
+        anomaly = _anomaly(alert)
         at = _START + timedelta(seconds=alert.ts)
         arrival = Arrival(anomaly, str(number), fingerprints.of(anomaly), "", 0, number, at)
         changes = advance([arrival], latest, grouping.rules)

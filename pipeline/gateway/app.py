@@ -22,7 +22,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
-from pipeline.gateway import feedback, incidents, problems, silences, slack
+from pipeline.gateway import feedback, incidents, problems, silences, slack, webhooks
 from pipeline.gateway.page import DOCS, dashboard
 from pipeline.gateway.parameters import Limit, State, TakesAnomalies
 from pipeline.index import Index
@@ -30,6 +30,7 @@ from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy
 from pipeline.stages import ingest
+from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology, root_of
 from schemas import Decision, Explanation
@@ -41,7 +42,7 @@ MAX_BODY = 5 * 2**20
 
 def build(
     settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue,
-    starting: Mapping[str, asyncio.Event], topology: Topology,
+    starting: Mapping[str, asyncio.Event], topology: Topology, fingerprints: Fingerprints,
 ) -> Litestar:  # fmt: skip
     """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve."""
 
@@ -122,6 +123,7 @@ def build(
             *slack.routes(settings, record, verdicts, catalogue),
             *incidents.routes(settings, record, index, sender, catalogue),
             *silences.routes(Outbox(record, Policy())),
+            *webhooks.routes(settings, sender, fingerprints),
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",

@@ -22,6 +22,7 @@ from schemas import Decision, EnrichedAnomaly
 
 MOST = 200
 """Episodes that are looked up again when something was learned, the newest first."""
+_AT_ONCE = 8
 _LOST_AFTER = timedelta(seconds=60)
 """When a revision that was written down and has no decision is asked for again: its worker may have died between."""
 
@@ -68,7 +69,12 @@ class Reconsideration:
         ]
 
     async def _looked_up(self, asked: list[Standing]) -> list[Found]:
-        return await self._index.search([query_of(one.anomaly) for one in asked]) if asked else []
+        """What is found for each, a few at a time: new episodes wait behind no more than that."""
+        queries = [query_of(one.anomaly) for one in asked]
+        found: list[Found] = []
+        for start in range(0, len(queries), _AT_ONCE):
+            found += await self._index.search(queries[start : start + _AT_ONCE])
+        return found
 
     def _is_better(self, told: Decision, now: Found, known: Collection[str]) -> bool:
         found = [item.incident_id for item in now.evidence]

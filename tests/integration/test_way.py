@@ -129,6 +129,32 @@ async def test_the_gateway_answers(stack: tuple[Stack, Program]):
                 assert answer.status == status, path
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_alertmanagers_notification_is_decided(stack: tuple[Stack, Program]):
+    """Each alert of it is counted, a repetition is not, and what is no notification publishes nothing."""
+    up, _ = stack
+    labels = {"alertname": "KubePodCrashLooping", "service": "by-webhook", "severity": "critical"}
+    alerts = [
+        {"labels": labels | {"pod": f"p{number}"}, "startsAt": "2026-11-24T10:00:00Z", "fingerprint": f"f{number}"}
+        for number in range(3)
+    ]
+    async with aiohttp.ClientSession(up.http) as client:
+        for _ in range(2):
+            async with client.post("/v1/webhooks/alertmanager", json={"version": "4", "alerts": alerts}) as answer:
+                assert (answer.status, await answer.json()) == (202, {"accepted": 3})
+        for source, sent, status in (("alertmanager", b"{}", 400), ("pager", b"{}", 404)):
+            async with client.post(f"/v1/webhooks/{source}", data=sent) as answer:
+                assert (answer.status, (await answer.json())["error"]) == (status, status)
+
+    async def counted() -> bool:
+        rows = await up.rows("SELECT count(*) AS n FROM anomalies WHERE body->>'service' = 'by-webhook'")
+        return bool(rows[0]["n"] == 3) and bool(await up.rows("SELECT 1 FROM decisions WHERE service = 'by-webhook'"))
+
+    await until(counted, 30, "the alerts to be counted and decided")
+    rows = await up.rows("SELECT occurrences, severity FROM episodes WHERE service = 'by-webhook'")
+    assert [(row["occurrences"], row["severity"]) for row in rows] == [(3, "critical")]
+
+
 REFUSED = {
     ("GET", "/v1/decisions?limit=0", None): "limit: expected an integer from 1 to 500",
     ("GET", "/v1/decisions?limit=x", None): "limit: expected an integer from 1 to 500",

@@ -1,0 +1,54 @@
+"""Prometheus Alertmanager's webhook, version 4: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from pipeline.alerts import anomaly_of
+from pipeline.errors import Rejected
+from schemas import Anomaly, Metric, Status
+
+
+class Alert(msgspec.Struct, frozen=True, rename="camel"):
+    """One alert of a notification. ``fingerprint`` is the sender's, of all labels."""
+
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    status: Status = "firing"
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    generator_url: str | None = msgspec.field(default=None, name="generatorURL")
+    fingerprint: str = ""
+
+
+class Notification(msgspec.Struct, frozen=True):
+    """All alerts of a group: those that fire, and those that were resolved since the last one."""
+
+    alerts: Sequence[Alert]
+
+
+_notification = msgspec.json.Decoder(Notification)
+
+
+def read(body: bytes) -> list[Anomaly]:
+    """An anomaly for each alert. Raises `Rejected` for what is no notification."""
+    try:
+        notification = _notification.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise Rejected(f"not a notification of Alertmanager: {exc}") from exc
+    return [told(alert, "alertmanager", alert.generator_url) for alert in notification.alerts]
+
+
+def told(alert: Alert, source: str, link: str | None, metric: Metric | None = None) -> Anomaly:
+    """The alert as an anomaly whose id is equal in each repetition: a reminder is no new occurrence."""
+    resolved = alert.status == "resolved"
+    when = alert.ends_at if resolved else alert.starts_at
+    zoned = when if when is not None and when.tzinfo is not None else None
+    name = None
+    if alert.fingerprint and alert.starts_at is not None:
+        name = f"{source}/{alert.fingerprint[:128]}/{alert.starts_at.isoformat()}/{alert.status}"
+    return anomaly_of(
+        alert.labels, alert.annotations, status=alert.status, occurred_at=zoned, name=name, source=source, link=link,
+        metric=metric,
+    )  # fmt: skip

@@ -1,0 +1,118 @@
+"""What monitoring systems send, as anomalies: every alert, none twice, and no end that is none."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.alerts import anomaly_of
+from pipeline.errors import Rejected
+from pipeline.gateway.webhooks import SOURCES, changes
+from pipeline.kafka import Message
+from pipeline.stages import ingest
+from pipeline.stages.fingerprints import Fingerprints
+from schemas import Anomaly, Metric
+
+
+def alert(pod: str = "api-1", **changed: Any) -> dict[str, Any]:
+    return {
+        "status": "firing",
+        "labels": {
+            "alertname": "KubePodCrashLooping", "severity": "critical", "namespace": "shop", "app": "api", "pod": pod,
+            "env": "prod",
+        },
+        "annotations": {"summary": "Pod restarts", "description": f"{pod} restarts", "runbook_url": "https://r.example"},
+        "startsAt": "2026-11-24T10:00:00.123456789Z", "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "https://prometheus.example/graph", "fingerprint": f"fp-{pod}",
+    } | changed  # fmt: skip
+
+
+def body(*alerts: dict[str, Any], **changed: Any) -> bytes:
+    """As Alertmanager sends it, with what is not looked at."""
+    rest = {"version": "4", "groupKey": "{}:{}", "truncatedAlerts": 0, "receiver": "pulseguard", "status": "firing"}
+    return json.dumps(rest | {"alerts": list(alerts)} | changed).encode()
+
+
+def read(source: str, *alerts: dict[str, Any]) -> list[Anomaly]:
+    return SOURCES[source](body(*alerts))
+
+
+def test_an_alert_keeps_what_it_says() -> None:
+    """Name, service, environment and severity are fields; the rest stays labels; links are no message."""
+    (found,) = read("alertmanager", alert())
+    assert found == Anomaly(
+        error_type="KubePodCrashLooping", service="api", environment="prod", severity="critical",
+        id="alertmanager/fp-api-1/2026-11-24T10:00:00.123457+00:00/firing", message="Pod restarts. api-1 restarts",
+        labels={"namespace": "shop", "pod": "api-1"}, occurred_at=datetime(2026, 11, 24, 10, 0, 0, 123457, UTC),
+        source="alertmanager", link="https://prometheus.example/graph",
+    )  # fmt: skip
+
+
+def test_grafana_tells_its_value_and_where_to_look() -> None:
+    """One value is the metric, several are none; the panel is nearer than the rule."""
+    plain = alert(values={"B": 0.93, "C": None}, panelURL="https://grafana.example/d/1?viewPanel=2", silenceURL="x")
+    one, many, null = read("grafana", plain, alert(values={"A": 1.0, "B": 2.0}), alert(values=None))
+    assert (one.metric, one.link, one.source) == (
+        Metric(value=0.93), "https://grafana.example/d/1?viewPanel=2", "grafana"
+    )  # fmt: skip
+    assert (many.metric, many.link, null.metric) == (None, "https://prometheus.example/graph", None)
+
+
+def test_a_reminder_is_the_same_anomaly_and_a_new_start_is_another() -> None:
+    """Repetition, and a pair of Alertmanagers, count once; the end has an id and a time of its own."""
+    first, again, later = read("alertmanager", alert(), alert(), alert(startsAt="2026-11-24T11:00:00Z"))
+    (end,) = read("alertmanager", alert(status="resolved", endsAt="2026-11-24T10:30:00+00:00"))
+    assert first.id == again.id
+    assert len({first.id, later.id, end.id}) == 3
+    assert (end.status, end.occurred_at) == ("resolved", datetime(2026, 11, 24, 10, 30, tzinfo=UTC))
+    assert read("alertmanager", alert(fingerprint=""))[0].id is None
+
+
+def test_one_instance_that_is_resolved_ends_nothing_that_goes_on() -> None:
+    """Of forty pods; the last one does, and another fault is another matter."""
+    over = alert("api-2", status="resolved")
+    other = alert("web-1", status="resolved", labels={"alertname": "TargetDown", "service": "web"})
+    told = changes(read("alertmanager", alert(), over, other), Fingerprints())
+    assert [(anomaly.status, anomaly.service) for _, anomaly in told] == [("firing", "api"), ("resolved", "web")]
+    last = changes(read("alertmanager", alert(status="resolved"), over), Fingerprints())
+    assert [anomaly.status for _, anomaly in last] == ["resolved", "resolved"]
+    assert len({fault for fault, _ in last}) == 1
+
+
+@pytest.mark.parametrize("source", list(SOURCES))
+@pytest.mark.parametrize(
+    "wrong",
+    [b"", b"{", b"[]", b"{}", b"\xff", body(1), body({"labels": {"a": 1}}), body({"status": "maybe"}),
+     body(alert(startsAt="yesterday"))],  # type: ignore[arg-type]
+)  # fmt: skip
+def test_what_is_no_notification_is_refused(source: str, wrong: bytes) -> None:
+    """With the reason; nothing is guessed."""
+    with pytest.raises(Rejected, match="not a notification of"):
+        SOURCES[source](wrong)
+
+
+def test_an_empty_notification_tells_nothing() -> None:
+    """It is no fault of the sender's either."""
+    assert read("grafana") == []
+
+
+@given(
+    st.dictionaries(st.text(max_size=300), st.text(max_size=3000), max_size=80),
+    st.dictionaries(st.text(max_size=30), st.text(max_size=30_000), max_size=4),
+)
+def test_whatever_an_alert_says_is_an_anomaly_that_is_taken(labels: dict[str, str], notes: dict[str, str]) -> None:
+    """No alert of a notification is lost for what it holds: it is cut, and freed of what cannot be stored."""
+    value = msgspec.json.encode(anomaly_of(labels | {"alertname": labels.get("a", "")}, notes))
+    ingest.decode(Message("anomalies", 0, 0, None, value, [], 0), 262_144)
+
+
+@pytest.mark.parametrize("text", ["\ud800 half", "nul \0", "x" * 100_000])
+def test_what_cannot_be_stored_is_left_out(text: str) -> None:
+    """Half surrogates, NULs, and what is longer than anybody reads."""
+    labels = dict.fromkeys(("alertname", "service", "env", "pod"), text)
+    value = msgspec.json.encode(anomaly_of(labels, {"summary": text}))
+    ingest.decode(Message("anomalies", 0, 0, None, value, [], 0), 262_144)
