@@ -119,7 +119,7 @@ def build(
         [
             anomalies, decisions, decision, _explaining(record), episodes,
             situations, stats, healthz, readyz, prometheus, home, static,
-            *feedback.routes(verdicts, catalogue),
+            *feedback.routes(verdicts, record, catalogue),
             *slack.routes(settings, record, verdicts, catalogue),
             *incidents.routes(settings, record, index, sender, catalogue),
             *silences.routes(Outbox(record, Policy())),

@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 from pipeline import kafka
 from pipeline.catalogue import ActionSpec, Catalogue
 from pipeline.errors import Rejected
+from pipeline.gateway.parameters import Limit
 from pipeline.settings import Settings
 from pipeline.stages.ingest import check_text
 from pipeline.stages.record import Record
@@ -65,7 +66,7 @@ def _texts(feedback: Feedback) -> list[str]:
     return [feedback.author or "", feedback.comment or "", *values]
 
 
-def routes(verdicts: Verdicts, catalogue: Catalogue) -> list[Any]:
+def routes(verdicts: Verdicts, record: Record, catalogue: Catalogue) -> list[Any]:
     """The handlers."""
 
     @post("/v1/decisions/{decision_id:str}/feedback", status_code=202, summary="Accept, reject or correct a decision")
@@ -75,8 +76,12 @@ def routes(verdicts: Verdicts, catalogue: Catalogue) -> list[Any]:
             raise HTTPException(f"no decision {decision_id}", status_code=404)
         return {"id": feedback_id}
 
+    @get("/v1/feedback", summary="Verdicts, newest first")
+    async def given(limit: Limit = 50) -> list[Feedback]:
+        return await record.feedback(limit)
+
     @get("/v1/actions", summary="The action catalogue: what may be advised, and within which bounds")
     async def actions() -> dict[str, ActionSpec]:
         return {name: catalogue.get(name) for name in catalogue.names}
 
-    return [feedback, actions]
+    return [feedback, given, actions]

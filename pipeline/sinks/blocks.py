@@ -87,7 +87,8 @@ def render(
     ]
     if decision.evidence:
         lines = [
-            f"• {escape(item.incident_id, 80)}: {escape(item.title, 200)} ({item.score:.2f}, {item.outcome})"
+            f"• {escape(item.incident_id, 80)}: {escape(item.title, 200)} "
+            f"({item.outcome}; alike in meaning {item.score:.2f})"
             for item in decision.evidence[:_EVIDENCE]
         ]
         blocks.append(_section("*Evidence*\n" + "\n".join(lines)))

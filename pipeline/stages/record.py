@@ -232,6 +232,12 @@ class Record:
                 raise Rejected(f"no decision {feedback.decision_id}")
             await connection.execute(_SAVE_FEEDBACK, feedback.id, feedback.decision_id, feedback.verdict, body)
 
+    async def feedback(self, limit: int) -> list[Feedback]:
+        """Verdicts, newest first."""
+        async with self.connection() as connection:
+            rows = await connection.fetch("SELECT body FROM feedback ORDER BY created_at DESC, id LIMIT $1", limit)
+        return [msgspec.json.decode(row["body"], type=Feedback) for row in rows]
+
     async def lessons(self, limit: int = 100) -> list[Lesson]:
         """Verdicts that say how it went, or whose episode is resolved, and that nothing was learned from; in order."""
         async with self.connection() as connection:

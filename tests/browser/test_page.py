@@ -68,11 +68,53 @@ async def test_the_newest_is_on_top_whatever_comes_first(up: Stack, page: Page):
     await page.shows("cpu_saturated on newest")
     await page.value(
         "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
-        " show({...newest, id: 'dec_old', symptom: 'an old one', created_at: '2020-01-01T00:00:00Z'}))"
+        " show({...newest, id: 'dec_old', episode_id: 'ep_old', symptom: 'an old one',"
+        " created_at: '2020-01-01T00:00:00Z'}))"
     )
     shown = await page.value("[...document.querySelectorAll('#list .symptom')].map((item) => item.textContent)")
     assert "newest" in shown[0]
     assert shown[-1] == "an old one"
+
+
+async def test_an_episode_is_one_card_with_what_was_said_before(up: Stack, page: Page):
+    """The newest decision stands, in whichever order they come; the others are told below; a form is left alone."""
+    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "folded"}')
+    await page.open(up.http)
+    await page.shows("cpu_saturated on folded")
+    await page.value(
+        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([first]) => [3, 2].forEach((revision) =>"
+        " show({...first, id: `dec_${revision}`, revision, recommended_action: `advice ${revision}`,"
+        " created_at: `2100-01-01T00:00:0${revision}Z`})))"
+    )
+    await page.shows("advice 3")
+    mine = "[...document.querySelectorAll('#list > li')].filter((item) => item.innerText.includes('folded'))"
+    assert await page.value(f"{mine}.length") == 1
+    assert await page.value(f"{mine}[0].querySelector('.advice').textContent") == "advice 3"
+    old = await page.value(f"[...{mine}[0].querySelectorAll('.earlier li')].map((item) => item.textContent)")
+    assert ["advice 2" in old[0], "advice" in old[1], len(old)] == [True, False, 2]
+    await page.value(f"{mine}[0].querySelector('form').hidden = false")
+    await page.value(f"show({{...{mine}[0].decision, id: 'dec_4', revision: 4, recommended_action: 'advice 4'}})")
+    assert await page.value(f"{mine}.map((item) => item.querySelector('.advice').textContent)") == [
+        "advice 4", "advice 3"
+    ]  # fmt: skip
+
+
+async def test_a_verdict_is_seen_by_who_comes_later(up: Stack, page: Page):
+    """Whoever gave it, wherever: after a reload it stands on the card."""
+    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "judged"}')
+    await page.open(up.http)
+    await page.shows("cpu_saturated on judged")
+    card = "[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes('judged'))"
+    name = await page.value(f"{card}.decision.id")
+    await page.value(f"send('{name}', {{verdict: 'reject', author: '<b>ada</b>'}})")
+
+    async def written() -> bool:
+        return bool(await up.rows("SELECT 1 FROM feedback WHERE decision_id = $1", name))
+
+    await until(written, 30, "the verdict")
+    await page.open(up.http)
+    await page.shows("rejected by <b>ada</b>")
+    assert (await page.value(f"{card}.querySelector('.verdict').textContent")).startswith("rejected by <b>ada</b>, ")
 
 
 async def test_a_decision_on_trial_says_so(up: Stack, page: Page):
@@ -83,7 +125,7 @@ async def test_a_decision_on_trial_says_so(up: Stack, page: Page):
     assert "shadow" not in await page.value("document.body.innerText")
     await page.value(
         "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
-        " show({...newest, id: 'dec_trial', shadow: true}))"
+        " show({...newest, id: 'dec_trial', episode_id: 'ep_trial', shadow: true}))"
     )
     await page.shows("shadow: nobody was notified")
 

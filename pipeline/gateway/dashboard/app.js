@@ -3,6 +3,8 @@
 const MOST = 200;
 const list = document.getElementById("list");
 const shown = new Set();
+const earlier = new Map(); // episode → its decisions that a newer one took the place of
+const judged = new Map(); // decision → the newest verdict on it, in words
 let cursor = null;
 let wait = 500;
 
@@ -16,6 +18,8 @@ function element(tag, className, text) {
 function card(decision) {
   const item = element("li", decision.severity || "");
   item.dataset.createdAt = decision.created_at;
+  item.dataset.episode = decision.episode_id;
+  item.decision = decision;
   const top = element("div", "top");
   top.append(element("span", "symptom", decision.symptom));
   const time = element("time", "", new Date(decision.created_at).toLocaleTimeString());
@@ -40,16 +44,31 @@ function card(decision) {
   const details = element("details");
   details.append(element("summary", "", `why · ${decision.evidence.length} similar incidents`));
   details.append(element("p", "", decision.rationale));
-  const evidence = element("ul");
+  if (decision.evidence.length) details.append(element("p", "facts", "Best match first, by meaning, words, error type and service together; the number is of meaning alone."));
+  const evidence = element("ol");
   for (const hit of decision.evidence) {
     const action = hit.action ? hit.action.name : "no action";
-    evidence.append(element("li", "", `${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome}; similarity ${hit.score.toFixed(2)})`));
+    evidence.append(element("li", "", `${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome}; alike in meaning ${hit.score.toFixed(2)})`));
   }
   details.append(evidence);
   const engine = decision.fallback_reason ? `${decision.engine} (${decision.fallback_reason})` : decision.engine;
   const facts = [decision.id, engine, decision.model, `${Math.round(decision.latency_ms)} ms`, `${decision.occurrences} seen`, decision.shadow && "shadow: nobody was notified"];
+  details.append(...history(decision));
   item.append(top, advice, ...(before ? [element("div", "facts", before)] : []), trust, correcting, details, element("div", "facts", facts.filter(Boolean).join(" · ")));
   return item;
+}
+
+// What was said of the episode before, newest first.
+function history(decision) {
+  const before = (earlier.get(decision.episode_id) || []).sort((one, other) => other.revision - one.revision);
+  if (!before.length) return [];
+  const old = element("ul", "earlier");
+  for (const one of before) {
+    const said = judged.has(one.id) ? ` · ${judged.get(one.id)}` : "";
+    const when = new Date(one.created_at).toLocaleTimeString();
+    old.append(element("li", "", `${when}: ${one.recommended_action} (${Math.round(one.confidence_score * 100)} %, ${one.occurrences} seen)${said}`));
+  }
+  return [element("p", "facts", "Decided before:"), old];
 }
 
 // What is wrong, or null where the verdict is taken.
@@ -66,7 +85,7 @@ async function send(id, verdict) {
 // Accept, reject, or say what was done instead: one of them ends it.
 function verdicts(decision, form) {
   const buttons = ["accept", "reject", "correct …"].map((text) => element("button", "", text));
-  const told = element("span", "", "");
+  const told = element("span", "verdict", judged.get(decision.id) || "");
   told.setAttribute("role", "status");
   const disable = (yes) => { for (const button of buttons) button.disabled = yes; };
   const done = (text) => {
@@ -174,19 +193,52 @@ async function fill(form, decision) {
   });
 }
 
+// One card an episode, with the newest decision. Not while somebody fills in the card's form: then it is left alone.
 function show(decision) {
   if (shown.has(decision.id)) return;
   shown.add(decision.id);
   document.getElementById("empty").hidden = true;
+  const cards = [...list.children];
+  const other = cards.find((item) => item.dataset.episode === decision.episode_id && item.querySelector("form").hidden);
+  if (other) {
+    const newer = other.decision.revision < decision.revision;
+    earlier.set(decision.episode_id, [...(earlier.get(decision.episode_id) || []), newer ? other.decision : decision]);
+    if (!newer) decision = other.decision;
+  }
+  const made = card(decision);
+  if (other) {
+    made.querySelector("details").open = other.querySelector("details").open;
+    other.remove();
+  }
   // Newest first by their own time: the snapshot may come after what the feed has brought already.
   const older = [...list.children].find((item) => item.dataset.createdAt <= decision.created_at);
-  list.insertBefore(card(decision), older || null);
-  while (list.children.length > MOST) list.lastChild.remove();
+  list.insertBefore(made, older || null);
+  while (list.children.length > MOST) {
+    earlier.delete(list.lastChild.dataset.episode);
+    list.lastChild.remove();
+  }
+}
+
+// What anybody said of what is shown, also on another page and in Slack.
+async function verdictsGiven() {
+  const answer = await fetch(`/v1/feedback?limit=${MOST}`);
+  if (!answer.ok) return;
+  const words = { accept: "accepted", reject: "rejected", correct: "corrected" };
+  for (const given of (await answer.json()).reverse()) {
+    const when = given.created_at ? `, ${new Date(given.created_at).toLocaleTimeString()}` : "";
+    judged.set(given.decision_id, `${words[given.verdict]}${given.author ? ` by ${given.author}` : ""}${when}`);
+  }
+  for (const item of list.children) {
+    const told = item.querySelector(".verdict");
+    const said = judged.get(item.decision.id);
+    if (said && told.textContent !== said) told.textContent = said;
+  }
 }
 
 async function snapshot() {
   const answer = await fetch(`/v1/decisions?limit=${MOST}`);
   if (answer.ok) (await answer.json()).reverse().forEach(show);
+  await verdictsGiven();
 }
 
 async function counts() {
@@ -263,3 +315,4 @@ document.getElementById("example").textContent =
 connect();
 counts();
 setInterval(counts, 3000);
+setInterval(verdictsGiven, 15000);
