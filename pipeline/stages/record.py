@@ -104,8 +104,8 @@ class Record:
             return await standing(connection, most, revisions)
 
     async def overdue(self, after: timedelta) -> list[Standing]:
-        """Revisions that `revise` made so long ago, and that have no decision; each is told once in that time."""
-        async with self.connection() as connection, connection.transaction():
+        """Revisions that `revise` made so long ago, and that have no decision; each is told once."""
+        async with self.connection() as connection:
             return await overdue(connection, after)
 
     async def revise(self, found: Standing) -> Standing | None:

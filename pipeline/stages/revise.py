@@ -33,10 +33,9 @@ async def standing(connection: Any, most: int, revisions: int) -> list[Standing]
 async def overdue(connection: Any, after: timedelta) -> list[Standing]:
     """Those that were to be decided again for what was learned, so long ago that they may never have been asked for.
 
-    Each is told once in that time.
+    Each is told once: what cannot be decided is not asked for ever.
     """
-    ids = [row["episode_id"] for row in await connection.fetch(_OVERDUE, after)]
-    return [_standing(row) for row in await connection.fetch(f"{_STANDING} {_NAMED}", list(ACTIVE), len(ids), ids)]
+    return [_standing(row) for row in await connection.fetch(f"{_OLD} {_STANDING} {_UNDECIDED}", list(ACTIVE), after)]
 
 
 async def revise(connection: Any, found: Standing) -> Standing | None:
@@ -63,16 +62,18 @@ _DECIDED = """
 WHERE episodes.state = ANY($1) AND episodes.decided IS NOT NULL AND episodes.revision < $3
 ORDER BY episodes.ordinal DESC LIMIT $2
 """
-_NAMED = "WHERE episodes.state = ANY($1) AND episodes.id = ANY($3) LIMIT $2"
-_OVERDUE = """
-UPDATE revisions SET learned_at = now() FROM episodes
-WHERE learned_at < now() - $1::interval AND episodes.id = revisions.episode_id
-    AND episodes.revision = revisions.revision AND episodes.decided IS NULL
-RETURNING revisions.episode_id
+_OLD = """
+WITH old AS (
+    UPDATE revisions SET learned_at = NULL WHERE learned_at < now() - $2::interval RETURNING episode_id, revision
+)
+"""
+_UNDECIDED = """
+JOIN old ON old.episode_id = episodes.id AND old.revision = episodes.revision
+WHERE episodes.state = ANY($1) AND episodes.decided IS NULL
 """
 _REVISE = """
 WITH revised AS (
-    UPDATE episodes SET revision = revision + 1, revised_spike = spike, decided = NULL, touched_at = now()
+    UPDATE episodes SET revision = revision + 1, revised_spike = spike, decided = NULL
     WHERE id = $1 AND revision = $2 AND decided IS NOT NULL AND state = ANY($4) RETURNING id, revision
 )
 INSERT INTO revisions (episode_id, revision, anomaly_id, learned_at)

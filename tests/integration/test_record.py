@@ -113,6 +113,7 @@ async def test_an_episode_is_revised_for_what_was_learned_once(record: Record, d
     assert await record.standing(10, 2) == []
     assert await record.overdue(timedelta(hours=1)) == []
     assert [found.revision for found in await record.overdue(timedelta(0))] == [2]
+    assert await record.overdue(timedelta(0)) == []
     again = await record.record_arrivals([arrival("a", fingerprint="a")], Grouping())
     assert sorted(found.revision for found in again) == [1, 2]
     made = decision("dec_2", episode_id=one.episode_id, fingerprint="a", revision=2)

@@ -7,7 +7,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Say when it was; null: an anomaly asked."""
+    """Say when it was, until that is long ago; null: an anomaly asked."""
     op.execute("ALTER TABLE revisions ADD COLUMN learned_at timestamptz")
     op.execute("CREATE INDEX revisions_learned ON revisions (learned_at) WHERE learned_at IS NOT NULL")
 
