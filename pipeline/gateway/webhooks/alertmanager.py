@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import msgspec
 
 from pipeline.alerts import anomaly_of
 from pipeline.errors import Rejected
 from schemas import Anomaly, Metric, Status
+
+A = TypeVar("A")
 
 
 class Alert(msgspec.Struct, frozen=True, rename="camel"):
@@ -22,22 +25,26 @@ class Alert(msgspec.Struct, frozen=True, rename="camel"):
     fingerprint: str = ""
 
 
-class Notification(msgspec.Struct, frozen=True):
+class Notification(msgspec.Struct, Generic[A], frozen=True):
     """All alerts of a group: those that fire, and those that were resolved since the last one."""
 
-    alerts: Sequence[Alert]
+    alerts: Sequence[A]
 
 
-_notification = msgspec.json.Decoder(Notification)
+_notification = msgspec.json.Decoder(Notification[Alert])
 
 
 def read(body: bytes) -> list[Anomaly]:
     """An anomaly for each alert. Raises `Rejected` for what is no notification."""
+    return [told(alert, "alertmanager", alert.generator_url) for alert in alerts(_notification, body, "Alertmanager")]
+
+
+def alerts(notification: msgspec.json.Decoder[Notification[A]], body: bytes, sender: str) -> Sequence[A]:
+    """The alerts of what ``sender`` sent. Raises `Rejected` for what is no notification."""
     try:
-        notification = _notification.decode(body)
+        return notification.decode(body).alerts
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise Rejected(f"not a notification of Alertmanager: {exc}") from exc
-    return [told(alert, "alertmanager", alert.generator_url) for alert in notification.alerts]
+        raise Rejected(f"not a notification of {sender}: {exc}") from exc
 
 
 def told(alert: Alert, source: str, link: str | None, metric: Metric | None = None) -> Anomaly:

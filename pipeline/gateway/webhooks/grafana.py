@@ -3,11 +3,8 @@
 https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/
 """
 
-from collections.abc import Sequence
-
 import msgspec
 
-from pipeline.errors import Rejected
 from pipeline.gateway.webhooks import alertmanager
 from schemas import Anomaly, Metric
 
@@ -20,22 +17,12 @@ class Alert(alertmanager.Alert, frozen=True, rename="camel"):
     panel_url: str | None = msgspec.field(default=None, name="panelURL")
 
 
-class Notification(msgspec.Struct, frozen=True):
-    """All alerts of a group."""
-
-    alerts: Sequence[Alert]
-
-
-_notification = msgspec.json.Decoder(Notification)
+_notification = msgspec.json.Decoder(alertmanager.Notification[Alert])
 
 
 def read(body: bytes) -> list[Anomaly]:
     """An anomaly for each alert; a value that stands alone is its metric. Raises `Rejected`."""
-    try:
-        notification = _notification.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise Rejected(f"not a notification of Grafana: {exc}") from exc
-    return [_told(alert) for alert in notification.alerts]
+    return [_told(alert) for alert in alertmanager.alerts(_notification, body, "Grafana")]
 
 
 def _told(alert: Alert) -> Anomaly:
