@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.embedding import Embedder
 from pipeline.qdrant import Hits, Limits, Point, Points, open_points
 from pipeline.settings import Settings
-from pipeline.standing import UNSEEN_COSINE, clearance, just_near
+from pipeline.standing import clearance, just_near
 from pipeline.words import Query, document_of, essence_of, words
 from schemas import Action, Evidence, Incident, Signals
 
@@ -98,9 +98,8 @@ class Index:
         return [
             _found(
                 query,
-                vector,
                 terms[0],
-                _fused(query, len(terms[0]), self._size, by_meaning, by_words, known)[:wanted],
+                _fused(query, vector, len(terms[0]), self._size, by_meaning, by_words, known)[:wanted],
                 by_meaning,
                 limit,
             )
@@ -212,59 +211,67 @@ def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
     return Limits(equal, [_point_id(name) for name in hidden])
 
 
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """An incident as an answer to a query: its cosine, and the ``score`` that orders it."""
+
+    known: _Known
+    cosine: float
+    score: float
+
+
 def _fused(
-    query: Query, words_asked: int, size: int, by_meaning: Hits, by_words: Hits,
+    query: Query, vector: list[float], words_asked: int, size: int, by_meaning: Hits, by_words: Hits,
     known: Mapping[int, _Known],
-) -> list[tuple[_Known, float]]:  # fmt: skip
-    """Incidents and scores, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for a failure.
+) -> list[_Hit]:  # fmt: skip
+    """The hits of both searches, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for failures.
 
     BM25 has no upper bound and rises with the record's ``size``. ``most`` is about what an incident gets that holds
     each word of the query, all of them rare: over it, BM25 is comparable between queries and records.
     Scores and not ranks: those say nothing of how sure the order is (deploy/RETRIEVAL.md).
     """
+    asked = np.asarray(vector)
     most = (words_asked + _SHORT) * math.log(1 + size)
-    kind, service = query.kind, query.service
-    scores = {
-        point: by_meaning.get(point, UNSEEN_COSINE)
-        + _WORDS_SHARE * by_words.get(point, 0.0) / most
-        + _SAME_ERROR * bool(kind and payload["error_type"] == kind)
-        + _SAME_SERVICE * bool(service and payload["service"] == service)
-        - _FAILED * (payload["outcome"] == "failed")
-        for point in {**by_meaning, **by_words}
-        if point in known and (payload := known[point].payload)
-    }
-    ordered = sorted(scores.items(), key=lambda scored: (-scored[1], scored[0]))
-    return [(known[point], score) for point, score in ordered]
+    hits: dict[int, _Hit] = {}
+    for point in {**by_meaning, **by_words}:
+        if point not in known:
+            continue
+        payload = known[point].payload
+        cosine = float(known[point].dense @ asked)  # of unit vectors; also of what was found by its words alone
+        score = (
+            cosine
+            + _WORDS_SHARE * by_words.get(point, 0.0) / most
+            + _SAME_ERROR * bool(query.kind and payload["error_type"] == query.kind)
+            + _SAME_SERVICE * bool(query.service and payload["service"] == query.service)
+            - _FAILED * (payload["outcome"] == "failed")
+        )
+        hits[point] = _Hit(known[point], cosine, score)
+    return [hits[point] for point in sorted(hits, key=lambda point: (-hits[point].score, point))]
 
 
-def _found(
-    query: Query, vector: list[float], terms: list[int], hits: Sequence[tuple[_Known, float]],
-    by_meaning: Hits, limit: int,
-) -> Found:  # fmt: skip
+def _found(query: Query, terms: list[int], hits: Sequence[_Hit], by_meaning: Hits, limit: int) -> Found:
     if not hits:
         return Found([], Signals())
-    asked = np.asarray(vector)
-    cosines = [float(known.dense @ asked) for known, _ in hits]  # of unit vectors
-    first, score = hits[0]
+    first = hits[0]
     rivals = _rivals(hits)
     signals = Signals(
-        similarity=round(cosines[0], 4),
-        margin=round(score - rivals[0], 4),
-        coverage=round(sum(term in first.terms for term in terms) / len(terms), 4) if terms else 0.0,
-        exact=float(bool(query.kind) and query.kind == first.payload["error_type"]),
-        agreement=float(cosines[0] >= max(cosines)),
-        clearance=round(clearance(score, rivals), 4),
-        lead=round(cosines[0] - just_near(list(by_meaning.values())), 4),
+        similarity=round(first.cosine, 4),
+        margin=round(first.score - rivals[0], 4),
+        coverage=round(sum(term in first.known.terms for term in terms) / len(terms), 4) if terms else 0.0,
+        exact=float(bool(query.kind) and query.kind == first.known.payload["error_type"]),
+        agreement=float(first.cosine >= max(hit.cosine for hit in hits)),
+        clearance=round(clearance(first.score, rivals), 4),
+        lead=round(first.cosine - just_near(list(by_meaning.values())), 4),
     )
     evidence = [
-        msgspec.structs.replace(known.evidence, score=round(min(max(cosine, -1.0), 1.0), 4))
-        for (known, _), cosine in zip(hits[:limit], cosines, strict=False)
+        msgspec.structs.replace(hit.known.evidence, score=round(min(max(hit.cosine, -1.0), 1.0), 4))
+        for hit in hits[:limit]
     ]
     return Found(evidence, signals)
 
 
-def _rivals(hits: Sequence[tuple[_Known, float]]) -> list[float]:
+def _rivals(hits: Sequence[_Hit]) -> list[float]:
     """The scores of those that tell something else, at least one: a recurrence of the first is no doubt of it."""
-    first = hits[0][0].dense
-    others = [score for known, score in hits[1:] if float(known.dense @ first) < _TWIN]
-    return others or [hits[-1][1] if len(hits) >= _COMPARED else 0.0]
+    first = hits[0].known.dense
+    others = [hit.score for hit in hits[1:] if float(hit.known.dense @ first) < _TWIN]
+    return others or [hits[-1].score if len(hits) >= _COMPARED else 0.0]
