@@ -25,10 +25,12 @@ LEAST = 60
 RIGHT = ("similarity", "clearance", "lead", "coverage", "exact")
 RELEVANT = ("similarity", "lead", "coverage", "exact")
 """The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md."""
-KNOWN = 0.5
+KNOWN = 0.55
 """The share of a dataset's weight on cases with an answer. Those at hand have 0.54 to 0.77; doubt is cheaper."""
 _NAMED = 0.2
 """The weight of a case that is asked by the alert's name: nearly trivial, but all there is of equal error types."""
+_ORPHANED = 0.25
+"""The weight of a case whose incident was taken away, beside the case itself."""
 _HALF = 2
 _TENTH = 10
 _ROUNDS = 300
@@ -77,26 +79,23 @@ async def samples_of(
     cases: Sequence[Case], catalogue: Catalogue, calibration: Calibration, *, of: str = "",
     others: Sequence[Incident] = (),
 ) -> list[Sample]:  # fmt: skip
-    """Samples of a dataset, each case asked in several ways, for a dataset's cases are easier than life.
+    """Samples of a dataset: each case as it is asked, and with less weight in ways that are harder (`_WAYS`).
 
-    As it is; without its metrics; with the first half of its message; with half of its words; each also with its
-    relevant incidents taken away, so that all that is left is their kin; and all of this against the incidents, against
-    incidents without titles, and among ``others``. A case weighs the same however often it can be asked, and `KNOWN` of
-    all weight is on those with an answer.
+    Each also with its relevant incidents taken away, so that all that is left is their kin; and all of this against the
+    incidents and among ``others``. Of all weight, `KNOWN` is on cases with an answer.
     """
-    untitled = [msgspec.structs.replace(item, title="-", error_type=None) for item in incidents]
     ids = {incident.id for incident in incidents}
     among = [*incidents, *(item for item in others if item.id not in ids)]
     told = {case.id for case in headline(cases)}
     samples: list[Sample] = []
-    for shelf in (incidents, untitled, *([among] if len(among) > len(ids) else [])):
+    for shelf in (incidents, *([among] if len(among) > len(ids) else [])):
         async with open_index() as index:
             await index.sync(Shelf(shelf))
-            for way in (_as_it_is, _without_metric, _halved, _thinned):
+            for way, share in _WAYS:
                 asked = [*map(way, cases), *(_orphaned(way(case)) for case in cases if case.relevant)]
                 for case, outcome in zip(asked, await run(index, asked, catalogue, calibration), strict=True):
                     plain = shelf is incidents and way is _as_it_is and case.id in told and not case.hidden
-                    weight = 1.0 if case.id in told else _NAMED
+                    weight = share * (1.0 if case.id in told else _NAMED) * (_ORPHANED if case.hidden else 1.0)
                     relevant = bool(case.relevant)
                     samples.append(
                         Sample(_group(case), outcome.signals, relevant, outcome.right, weight, of if plain else "")
@@ -276,6 +275,12 @@ def _thinned(case: Case) -> Case:
     kept = sorted(chance.sample(range(len(words)), max(len(words) // _HALF, min(len(words), 4))))
     text = " ".join(words[place] for place in kept)
     return replace(case, anomaly=msgspec.structs.replace(case.anomaly, metric=None, message=text or None))
+
+
+_WAYS: tuple[tuple[Callable[[Case], Case], float], ...] = (
+    (_as_it_is, 1.0), (_without_metric, 0.25), (_halved, 0.1), (_thinned, 0.1)
+)  # fmt: skip
+"""How cases are asked, and what each way weighs: as the datasets ask most, for so do those who publish anomalies."""
 
 
 def _group(case: Case) -> str:

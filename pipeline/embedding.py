@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.embedded.model import DIMENSION, NAME, bundled_model
 from pipeline.errors import Misconfigured
 from pipeline.qdrant import Sparse
 from pipeline.settings import Settings
+from pipeline.words import STOP_WORDS, pairs
 
 T = TypeVar("T")
 _ONNX_REFUSALS = (onnx.NoSuchFile, onnx.InvalidProtobuf, onnx.InvalidGraph, onnx.Fail)
@@ -27,39 +29,16 @@ _BATCH = 8
 _RUNS = min(os.cpu_count() or 1, 4)
 """Runs of the model at once, of one thread each: threads of one run spin while they wait for each other, at the cost
 of all else that the program does."""
-_STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "for",
-        "from",
-        "has",
-        "have",
-        "in",
-        "is",
-        "it",
-        "its",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "this",
-        "to",
-        "was",
-        "were",
-        "will",
-        "with",
-        "not",
-        "no",
-    ]
-)
+_PAIR = 0.35
+"""What two words that stand together in both weigh, where one word in both weighs 1: deploy/RETRIEVAL.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What to look for by words: the ids of the ``words`` alone, and the ``vector`` of them and of their pairs."""
+
+    words: list[int]
+    vector: Sparse
 
 
 class Embedder:
@@ -88,17 +67,24 @@ class Embedder:
         return [vector.tolist() for vector in self._dense.embed(list(texts))]
 
     async def sparse(self, texts: Sequence[str]) -> list[Sparse]:
-        """BM25 term weights of documents."""
-        return await _in(
-            self._words, lambda: [(v.indices.tolist(), v.values.tolist()) for v in self._sparse.embed(list(texts))]
-        )
+        """BM25 term weights of documents: of their words, and of each two that stand together."""
+        return await _in(self._words, lambda: [self._weights(text) for text in texts])
 
-    async def sparse_query(self, texts: Sequence[str]) -> list[Sparse]:
-        """The terms of queries, each with weight 1."""
-        return await _in(
-            self._words,
-            lambda: [(v.indices.tolist(), v.values.tolist()) for t in texts for v in self._sparse.query_embed(t)],
-        )
+    def _weights(self, text: str) -> Sparse:
+        words, both = self._sparse.embed([text, pairs(text)])
+        weights = dict(zip(both.indices.tolist(), both.values.tolist(), strict=True))
+        weights |= zip(words.indices.tolist(), words.values.tolist(), strict=True)
+        return list(weights), list(weights.values())
+
+    async def sparse_query(self, texts: Sequence[str]) -> list[Terms]:
+        """The terms of queries."""
+        return await _in(self._words, lambda: [self._terms(text) for text in texts])
+
+    def _terms(self, text: str) -> Terms:
+        words, both = ([term for v in self._sparse.query_embed(part) for term in v.indices.tolist()]
+                       for part in (text, pairs(text)))  # fmt: skip
+        weights = dict.fromkeys(both, _PAIR) | dict.fromkeys(words, 1.0)
+        return Terms(words, (list(weights), list(weights.values())))
 
 
 async def _in(threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -133,4 +119,4 @@ def _local(name: str, folder: Path) -> TextEmbedding:
 
 
 def _bm25(home: Path) -> SparseTextEmbedding:
-    return SparseTextEmbedding("Qdrant/bm25", specific_model_path=str(home), stopwords=_STOP_WORDS, avg_len=60)
+    return SparseTextEmbedding("Qdrant/bm25", specific_model_path=str(home), stopwords=STOP_WORDS, avg_len=60)

@@ -14,12 +14,12 @@ from pipeline.embedding import Embedder
 from pipeline.qdrant import Hits, Limits, Point, Points, open_points
 from pipeline.settings import Settings
 from pipeline.standing import clearance, just_near
-from pipeline.words import Query, document_of, essence_of, words
+from pipeline.words import Query, document_of, essence_of, title_of, words
 from schemas import Action, Evidence, Incident, Signals
 
 _CANDIDATES = 30
 """How many hits of each kind are fused. More cost time and find no more: deploy/RETRIEVAL.md."""
-_WORDS_SHARE, _SHORT = 1.75, 6
+_WORDS_SHARE, _SHORT = 1.5, 6
 """The weight of BM25, and the words added to a query's own when it is made a share: one word in common says little."""
 _FAILED = 0.05
 _TWIN = 0.97
@@ -30,8 +30,8 @@ _SAME_ERROR, _SAME_SERVICE = 1.0, 0.1
 FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
 _KEPT = 10_000
-"""How many incidents are kept in memory as the index holds them; 4 KB each."""
-_FORM = "6"
+"""How many incidents are kept in memory as the index holds them; about 8 KB each."""
+_FORM = "7"
 """Changes when points are made in another way: another collection, derived anew."""
 _AT_ONCE = 64
 """Incidents that are embedded and written together."""
@@ -84,7 +84,8 @@ class Index:
         """The nearest incidents of each query, by meaning and by words, the two fused by `_fused`.
 
         Incidents of these ``hidden`` ids are passed over, and so are those whose payload differs from ``only``.
-        An evidence's ``score`` is the cosine similarity of the dense vectors, which means something by itself.
+        An evidence's ``score`` is the cosine similarity of the dense vectors, which means something by itself: of all
+        that an incident looks like or of its title alone, whichever is nearer.
 
         One call for all queries together, and another for what the hits say where that is not known yet.
         """
@@ -92,18 +93,18 @@ class Index:
         dense = await self._embedder.embed(texts)
         sparse = await self._embedder.sparse_query(texts)
         wanted = max(limit, _COMPARED)
-        asked = list(zip(dense, sparse, strict=True))
+        asked = [(vector, terms.vector) for vector, terms in zip(dense, sparse, strict=True)]
         hits = await self._points.nearest(asked, max(wanted, _CANDIDATES), _limits(hidden, only or {}))
         known = await self._known({point for by_meaning, by_words in hits for point in (*by_meaning, *by_words)})
         return [
             _found(
                 query,
-                terms[0],
-                _fused(query, vector, len(terms[0]), self._size, by_meaning, by_words, known)[:wanted],
+                terms.words,
+                _fused(query, vector, len(terms.words), self._size, by_meaning, by_words, known)[:wanted],
                 by_meaning,
                 limit,
             )
-            for query, (vector, terms), (by_meaning, by_words) in zip(queries, asked, hits, strict=True)
+            for query, vector, terms, (by_meaning, by_words) in zip(queries, dense, sparse, hits, strict=True)
         ]
 
     async def _known(self, ids: Collection[int]) -> dict[int, "_Known"]:
@@ -146,11 +147,12 @@ class Index:
 
     async def _write(self, incidents: Sequence[Incident], versions: dict[str, int]) -> None:
         dense = await self._embedder.embed([essence_of(incident) for incident in incidents])
+        titles = await self._embedder.embed([title_of(incident) for incident in incidents])
         sparse = await self._embedder.sparse([document_of(incident) for incident in incidents])
         await self._points.put(
             [
-                Point(_point_id(incident.id), vector, terms, _payload(incident, versions[incident.id]))
-                for incident, vector, terms in zip(incidents, dense, sparse, strict=True)
+                Point(_point_id(incident.id), vector, title, terms, _payload(incident, versions[incident.id]))
+                for incident, vector, title, terms in zip(incidents, dense, titles, sparse, strict=True)
             ]
         )
 
@@ -189,8 +191,13 @@ class _Known:
 
     payload: dict[str, Any]
     dense: Any
+    title: Any
     terms: frozenset[int]
     evidence: Evidence
+
+    def cosine(self, asked: Any) -> float:
+        """How near it is to a vector, by all that it looks like or by its title. All are of unit length."""
+        return max(float(self.dense @ asked), float(self.title @ asked))
 
 
 def _known(point: Point) -> _Known:
@@ -203,7 +210,8 @@ def _known(point: Point) -> _Known:
         outcome=payload["outcome"],
         summary=payload["summary"],
     )
-    return _Known(payload, np.asarray(point.dense), frozenset(point.sparse[0]), evidence)
+    dense, title = (np.asarray(vector, np.float32) for vector in (point.dense, point.title))
+    return _Known(payload, dense, title, frozenset(point.sparse[0]), evidence)
 
 
 def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
@@ -224,20 +232,20 @@ def _fused(
     query: Query, vector: list[float], words_asked: int, size: int, by_meaning: Hits, by_words: Hits,
     known: Mapping[int, _Known],
 ) -> list[_Hit]:  # fmt: skip
-    """The hits of both searches, best first: ``cosine + 1.75 * bm25 / most``, more for equal fields, less for failures.
+    """The hits of both searches, best first: ``cosine + 1.5 * bm25 / most``, more for equal fields, less for failures.
 
     BM25 has no upper bound and rises with the record's ``size``. ``most`` is about what an incident gets that holds
     each word of the query, all of them rare: over it, BM25 is comparable between queries and records.
     Scores and not ranks: those say nothing of how sure the order is (deploy/RETRIEVAL.md).
     """
-    asked = np.asarray(vector)
+    asked = np.asarray(vector, np.float32)
     most = (words_asked + _SHORT) * math.log(1 + size)
     hits: dict[int, _Hit] = {}
     for point in {**by_meaning, **by_words}:
         if point not in known:
             continue
         payload = known[point].payload
-        cosine = float(known[point].dense @ asked)  # of unit vectors; also of what was found by its words alone
+        cosine = known[point].cosine(asked)  # also of what was found by its words alone
         score = (
             cosine
             + _WORDS_SHARE * by_words.get(point, 0.0) / most

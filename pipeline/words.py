@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from schemas import Anomaly, Incident
 
@@ -16,6 +17,12 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[_\-./:]+[A-Za-z0-9]+)+|[a-z]+[A-Z]\w*
 _UNNAMED = frozenset({"unknown", "alert", "anomaly", "error"})
 """Error types that name nothing."""
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}|<\w+>|\$\w+")
+_WORD = re.compile(r"\w+")
+STOP_WORDS = frozenset(
+    ("a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "is", "it", "its", "no",
+     "not", "of", "on", "or", "that", "the", "this", "to", "was", "were", "will", "with")
+)  # fmt: skip
+"""Words that say nothing of what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,12 @@ def plain(text: str) -> str:
     return _IDENTIFIER.sub(lambda found: words(found.group()), " ".join(_PLACEHOLDER.sub(" ", text).split()))
 
 
+def pairs(text: str) -> str:
+    """Each word of ``text`` joined to the next, as words: "api server down" is `api_server server_down`."""
+    told = [word for word in _WORD.findall(text.lower()) if word not in STOP_WORDS]
+    return " ".join(f"{one}_{other}" for one, other in pairwise(told))
+
+
 def query_of(anomaly: Anomaly) -> Query:
     """The words of an anomaly that tell what it is, most telling first.
 
@@ -62,8 +75,13 @@ def query_of(anomaly: Anomaly) -> Query:
 
 
 def essence_of(incident: Incident) -> str:
-    """What an incident looks like from outside, and why: its dense vector is made of this."""
+    """What an incident looks like from outside, and why: the dense vector that it is found by is made of this."""
     return ". ".join(_told(incident.title, _kind(incident), incident.symptoms, incident.root_cause))[:_MAX_TEXT]
+
+
+def title_of(incident: Incident) -> str:
+    """The incident in its fewest words: a second dense vector, for in the first one a long story drowns them."""
+    return plain(incident.title[:_MAX_TEXT]) or _kind(incident)
 
 
 def document_of(incident: Incident) -> str:

@@ -1,4 +1,4 @@
-"""Qdrant: points with a dense and a sparse vector, found by either.
+"""Qdrant: points with a dense and a sparse vector, found by either, and a dense one of their titles beside them.
 
 Two forms of one engine: `server` speaks to the one at QDRANT_URL, `edge` is the one within this process.
 """
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from pipeline.settings import Settings
 
-DENSE, SPARSE = "dense", "sparse"
+DENSE, TITLE, SPARSE = "dense", "title", "sparse"
 Sparse = tuple[list[int], list[float]]
 """Token ids and their weights."""
 Asked = tuple[Sequence[float], Sparse]
@@ -21,18 +21,20 @@ Hits = Mapping[int, float]
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What is kept under an id of 64 bits. ``dense`` is of unit length."""
+    """What is kept under an id of 64 bits. ``dense`` and ``title`` are of unit length."""
 
     id: int
     dense: Sequence[float]
+    title: Sequence[float]
     sparse: Sparse
     payload: dict[str, Any]
 
 
 def point_of(record: Any) -> Point:
     """The point in a record of either form, which has its vectors and its payload."""
-    sparse = record.vector[SPARSE]
-    return Point(int(record.id), record.vector[DENSE], (sparse.indices, sparse.values), record.payload)
+    vectors = record.vector
+    sparse = vectors[SPARSE]
+    return Point(int(record.id), vectors[DENSE], vectors[TITLE], (sparse.indices, sparse.values), record.payload)
 
 
 @dataclass(frozen=True, slots=True)

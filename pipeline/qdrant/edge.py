@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import qdrant_edge as qe
 
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point, point_of
+from pipeline.qdrant import DENSE, SPARSE, TITLE, Asked, Hits, Limits, Point, point_of
 
 T = TypeVar("T")
 _SLOTS = 64
@@ -32,7 +32,7 @@ class Edge:
     def __init__(self, folder: Path, dimension: int) -> None:
         self._folder = folder
         self._config = qe.EdgeConfig(
-            vectors={DENSE: qe.EdgeVectorParams(size=dimension, distance=qe.Distance.Cosine)},
+            vectors={name: qe.EdgeVectorParams(size=dimension, distance=qe.Distance.Cosine) for name in (DENSE, TITLE)},
             sparse_vectors={SPARSE: qe.EdgeSparseVectorParams(modifier=qe.Modifier.Idf)},
             max_search_threads=1,
         )
@@ -94,7 +94,11 @@ class Edge:
                 [
                     qe.Point(
                         point.id,
-                        {DENSE: list(point.dense), SPARSE: qe.SparseVector(point.sparse[0], point.sparse[1])},
+                        {
+                            DENSE: list(point.dense),
+                            TITLE: list(point.title),
+                            SPARSE: qe.SparseVector(point.sparse[0], point.sparse[1]),
+                        },
                         point.payload,
                     )
                     for point in points

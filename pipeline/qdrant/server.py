@@ -9,7 +9,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ApiException
 
 from pipeline.errors import Misconfigured, Unavailable
-from pipeline.qdrant import DENSE, SPARSE, Asked, Hits, Limits, Point, point_of
+from pipeline.qdrant import DENSE, SPARSE, TITLE, Asked, Hits, Limits, Point, point_of
 
 _TIMEOUT = 5
 _PAGE = 1000
@@ -43,7 +43,7 @@ class Server:
         dense = models.VectorParams(size=self._dimension, distance=models.Distance.COSINE)
         sparse = models.SparseVectorParams(modifier=models.Modifier.IDF)
         await self._client.create_collection(
-            self._collection, vectors_config={DENSE: dense}, sparse_vectors_config={SPARSE: sparse}
+            self._collection, vectors_config={DENSE: dense, TITLE: dense}, sparse_vectors_config={SPARSE: sparse}
         )
 
     async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[Hits, Hits]]:
@@ -87,6 +87,7 @@ class Server:
                 id=point.id,
                 vector={
                     DENSE: list(point.dense),
+                    TITLE: list(point.title),
                     SPARSE: models.SparseVector(indices=point.sparse[0], values=point.sparse[1]),
                 },
                 payload=point.payload,

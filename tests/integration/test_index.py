@@ -196,6 +196,28 @@ async def test_an_incident_is_found_by_what_was_done(plain: Settings, embedder: 
     assert first.incident_id == "work"
 
 
+async def test_a_long_story_does_not_drown_its_title(plain: Settings, embedder: Embedder) -> None:
+    """An incident whose title is the query is as near as can be, however much else it tells."""
+    shelf = Shelf()
+    story = "The night shift was called, looked at many graphs, and restarted the billing job twice. " * 20
+    shelf.put(Incident(id="told", title="Certificate of the mail gateway expired", symptoms=story))
+    shelf.put(Incident(id="other", title="Disk of the mail gateway full", symptoms="No space left on the device."))
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        ((first, _),) = await _evidence(index, ask("certificate of the mail gateway expired"))
+    assert (first.incident_id, first.score) == ("told", pytest.approx(1, abs=0.01))
+
+
+async def test_words_that_stand_together_count_for_more(embedder: Embedder) -> None:
+    """Of two texts of the same words, the one that has them side by side as the query does weighs more."""
+    (asked,) = await embedder.sparse_query(["virt operator gone"])
+    weights = dict(zip(*asked.vector, strict=True))
+    assert [weights[word] for word in asked.words] == [1.0] * 3
+    texts = await embedder.sparse(["virt operator, api server gone", "operator of the virt api, server gone"])
+    beside, apart = (sum(weights.get(term, 0.0) * weight for term, weight in zip(*text, strict=True)) for text in texts)
+    assert beside > apart > 0
+
+
 async def test_a_recurrence_is_no_doubt_of_the_first(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
     """With each incident on record twice, both are found, and the first stands out from the others as before."""
     async with open_index(plain, embedder) as index:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words import document_of, essence_of, kind_of, plain, query_of, words
+from pipeline.words import document_of, essence_of, kind_of, pairs, plain, query_of, title_of, words
 from schemas import Anomaly, Incident
 from schemas.anomaly import Metric
 
@@ -66,6 +66,29 @@ def test_labels_that_name_a_machine_are_left_out(label: str) -> None:
 def test_free_text_keeps_its_words_and_parts_its_identifiers(text: str, expected: str) -> None:
     """Names are parted as everywhere else; what a template left for a value says nothing."""
     assert plain(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("API server down", "api_server server_down"),
+        ("No quorum of the etcd members", "quorum_etcd etcd_members"),
+        ("disk. Full", "disk_full"),
+        ("one", ""),
+        ("", ""),
+    ],
+)
+def test_neighbours_are_joined(text: str, expected: str) -> None:
+    """Each word with the next one that says anything, whatever stands between them."""
+    assert pairs(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"), [("KubeletDown: node lost", "kubelet down: node lost"), ("", "oom kill")]
+)
+def test_a_title_is_told_in_words(title: str, expected: str) -> None:
+    """One without a title is called what its error type is."""
+    assert title_of(Incident(id="i", title=title, error_type="OomKill")) == expected
 
 
 def test_an_incident_is_found_by_all_that_it_says() -> None:
