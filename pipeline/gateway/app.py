@@ -68,6 +68,8 @@ def build(
     async def decisions(
         limit: Limit = 50, service: str | None = None, verdict: Advised | None = None, before: datetime | None = None
     ) -> list[Decision]:
+        if before is not None and before.tzinfo is None:
+            raise HTTPException("before: expected a time with its zone, like 2026-01-31T10:00:00Z", status_code=400)
         return await record.decisions(limit=limit, service=service, verdict=verdict, before=before)
 
     @get("/v1/decisions/{decision_id:str}", summary="One decision, byte for byte as on the topic")
@@ -135,7 +137,7 @@ def build(
         before_request=problems.refuse_nul,
         exception_handlers={
             HTTPException: problems.refused, Unavailable: problems.away, Rejected: problems.bad,
-            RecursionError: problems.too_deep,
+            RecursionError: problems.too_deep, UnicodeDecodeError: problems.no_text, 500: problems.bug,
         },
     )  # fmt: skip
 

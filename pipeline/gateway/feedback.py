@@ -13,7 +13,7 @@ from pipeline.catalogue import ActionSpec, Catalogue
 from pipeline.errors import Rejected
 from pipeline.gateway.parameters import Limit
 from pipeline.settings import Settings
-from pipeline.stages.ingest import check_text
+from pipeline.stages.ingest import check_texts
 from pipeline.stages.record import Record
 from schemas import Action, Feedback
 
@@ -52,18 +52,11 @@ class Verdicts:
             feedback = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)
         except msgspec.ValidationError as exc:
             raise Rejected(str(exc)) from exc
-        for text in _texts(feedback):
-            check_text(text)
+        check_texts(msgspec.to_builtins(feedback))
         if feedback.action is not None:
             self._catalogue.check(feedback.action)
         await self._sender.send(self._topic, decision_id.encode(), msgspec.json.encode(feedback))
         return True
-
-
-def _texts(feedback: Feedback) -> list[str]:
-    done = feedback.action
-    values = [] if done is None else [done.name, done.target, *map(str, done.parameters.values())]
-    return [feedback.author or "", feedback.comment or "", *values]
 
 
 def routes(verdicts: Verdicts, record: Record, catalogue: Catalogue) -> list[Any]:

@@ -1,15 +1,18 @@
 """What is wrong with a request, in words of HTTP and not of Python: which parameter or field, and what it takes."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec.inspect
+import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from msgspec.inspect import Type
 
 from pipeline.errors import Rejected, Unavailable
 
+log = structlog.get_logger()
 _MISSING = re.compile(r"missing required field `(.+)`")
 _UNKNOWN = re.compile(r"contains unknown field `(.+)`")
 _PLAIN: dict[type[Type], str] = {
@@ -31,7 +34,7 @@ async def refuse_nul(request: Request[Any, Any, Any]) -> None:
 def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
     """What litestar or a handler refuses."""
     if not isinstance(exc.extra, list):
-        return _problem(exc.status_code, exc.detail[:2000])
+        return _problem(exc.status_code, exc.detail[:2000], exc.headers)
     handler = request.route_handler
     takes = msgspec.inspect.type_info(handler.signature_model)
     parameters = handler.parsed_fn_signature.parameters
@@ -41,7 +44,7 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
         asked = parameters[key].kwarg_definition if key in parameters else None
         shown = getattr(asked, "query", None) or key  # a name that litestar keeps for itself is another one in Python
         faults.append(fault_of(takes, key, error["message"], error.get("source")).replace(key, shown, 1))
-    return _problem(exc.status_code, "; ".join(faults)[:2000])
+    return _problem(exc.status_code, "; ".join(faults)[:2000], exc.headers)
 
 
 def away(_: Request[Any, Any, Any], exc: Unavailable) -> Response[dict[str, Any]]:
@@ -57,6 +60,17 @@ def bad(_: Request[Any, Any, Any], exc: Rejected) -> Response[dict[str, Any]]:
 def too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[dict[str, Any]]:
     """400: only a body can nest so deep."""
     return _problem(400, "the body is nested too deeply")
+
+
+def no_text(_: Request[Any, Any, Any], __: UnicodeDecodeError) -> Response[dict[str, Any]]:
+    """400: only a body can be that."""
+    return _problem(400, "the body is not UTF-8")
+
+
+def bug(request: Request[Any, Any, Any], exc: Exception) -> Response[dict[str, Any]]:
+    """500, and its traceback in the log: litestar itself would write it nowhere."""
+    log.error("gateway_bug", method=request.method, path=request.scope["path"], exc_info=exc)
+    return _problem(500, "a bug of PulseGuard: its log has the traceback")
 
 
 def fault_of(takes: Type, key: str, message: str, source: str | None) -> str:
@@ -116,5 +130,5 @@ def _at(kind: Type | None, path: list[str]) -> Type | None:
     return kind
 
 
-def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, Any]]:
-    return Response({"error": status, "detail": detail}, status_code=status, headers=headers or {})
+def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response[dict[str, Any]]:
+    return Response({"error": status, "detail": detail}, status_code=status, headers=dict(headers or {}))

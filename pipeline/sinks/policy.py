@@ -43,7 +43,7 @@ class Matcher:
         value = value.strip().strip('"')
         try:
             pattern = re.compile(value if operator.endswith("~") else re.escape(value), re.DOTALL)
-        except re.error as exc:
+        except (re.error, OverflowError, RecursionError) as exc:
             raise Rejected(f"{text!r}: {exc}") from exc
         return cls(name, operator.startswith("!"), pattern, text)
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
+from datetime import UTC
 
 import msgspec
 
@@ -43,6 +44,11 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
     for number in (anomaly.spike_percentage, metric.value, metric.baseline):
         if number is not None and not math.isfinite(number):
             raise Rejected("a number is not finite")
+    if anomaly.occurred_at is not None:
+        try:
+            anomaly.occurred_at.astimezone(UTC)
+        except OverflowError as exc:
+            raise Rejected("occurred_at is out of range in UTC") from exc
     return anomaly if anomaly.id or not event_id else msgspec.structs.replace(anomaly, id=event_id)
 
 
@@ -109,6 +115,17 @@ def check_text(text: str) -> None:
         raise Rejected("a string holds a NUL character")
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise Rejected("a string holds a lone surrogate")
+
+
+def check_texts(value: object) -> None:
+    """`check_text` for every text in what a type is as JSON. Raises `Rejected`."""
+    if isinstance(value, str):
+        check_text(value)
+    elif isinstance(value, dict):
+        check_texts([*value, *value.values()])
+    elif isinstance(value, list):
+        for item in value:
+            check_texts(item)
 
 
 def _depth(value: bytes) -> int:

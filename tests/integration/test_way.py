@@ -161,6 +161,8 @@ REFUSED = {
     ("GET", "/v1/decisions?service=%00", None): "service: a NUL is no text",
     ("GET", "/v1/decisions/%00", None): "path: a NUL is no text",
     ("GET", "/v1/decisions?verdict=foo", None): "verdict: expected one of escalate, recommend",
+    ("GET", "/v1/decisions?before=2026-01-31T10:00:00", None):
+        "before: expected a time with its zone, like 2026-01-31T10:00:00Z",
     ("GET", "/v1/decisions?before=now", None): "before: expected a time with its zone, like 2026-01-31T10:00:00Z",
     ("GET", "/v1/episodes?state=foo", None): "state: expected one of escalated, open, quiet, resolved",
     ("GET", "/v1/incidents/search?q=", None): "q: expected text of 1 to 2000 characters",
@@ -169,6 +171,10 @@ REFUSED = {
     ("POST", "/v1/incidents", "[]"): "the body: expected an object",
     ("POST", "/v1/incidents", ""): "the body: expected an object",
     ("POST", "/v1/incidents", "[" * 100_000): "the body is nested too deeply",
+    ("POST", "/v1/incidents", b'{"id": "x", "title": "\xff"}'): "the body is not UTF-8",
+    ("POST", "/v1/incidents", '{"id": "x", "title": "y", "symptoms": "\\u0000"}'): "a string holds a NUL character",
+    ("POST", "/v1/incidents", '{"id": "x", "title": "y", "symptoms": "z", "labels": {"\\u0000": ""}}'):
+        "a string holds a NUL character",
     ("POST", "/v1/incidents", '{"id": "x"}'): "title: is missing",
     ("POST", "/v1/incidents", '{"id": "", "title": "y"}'): "id: expected text of 1 to 256 characters",
     ("POST", "/v1/incidents", '{"id": "x", "title": "y", "labels": {"a": 1}}'): "labels[...]: expected text",
@@ -178,6 +184,14 @@ REFUSED = {
     ("POST", "/v1/decisions/ID/feedback", '{"verdict": "maybe"}'): "verdict: expected one of accept, correct, reject",
     ("POST", "/v1/decisions/ID/feedback", '{"verdict": "correct"}'):
         "a correction says what was done: action, worked or comment is missing",
+    ("POST", "/v1/decisions/ID/feedback", '{"verdict": "accept", "comment": "\\u0000"}'):
+        "a string holds a NUL character",
+    ("POST", "/v1/anomalies", '{"error_type": "x", "occurred_at": "0001-01-01T00:00:00+14:00"}'):
+        "anomaly 0: occurred_at is out of range in UTC",
+    ("POST", "/v1/silences", '{"matchers": ["a=b"], "author": "a", "ends_at": "9999-12-31T23:59:59-14:00"}'):
+        "9999-12-31 23:59:59-14:00 is out of range in UTC",
+    ("POST", "/v1/silences", '{"matchers": ["a=~x{99999999999}"], "author": "a", "ends_at": "2999-01-01T00:00:00Z"}'):
+        "'a=~x{99999999999}': the repetition number is too large",
     ("POST", "/v1/silences", '{"until": 1}'):
         "until: is not known, only matchers, ends_at, author, starts_at, comment",
     ("POST", "/v1/silences", '{"matchers": "a=b"}'): "matchers: expected a list",

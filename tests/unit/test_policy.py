@@ -37,7 +37,7 @@ def test_a_matcher(text: str, holds: bool):
     assert Matcher.parse(text).holds(FACTS) is holds
 
 
-@pytest.mark.parametrize("text", ["", "service", "=x", "service=~(", "a b=c"])
+@pytest.mark.parametrize("text", ["", "service", "=x", "service=~(", "a b=c", "service=~x{99999999999}"])
 def test_what_is_no_matcher(text: str):
     with pytest.raises(Rejected):
         Matcher.parse(text)
