@@ -17,6 +17,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.params import Parameter
 from litestar.static_files import create_static_files_router
+from litestar.types import ASGIApp
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline import kafka
@@ -152,8 +153,9 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
         listener.close()
         raise Misconfigured("HTTP_PORT", f"port {settings.http_port} cannot be used: {exc.strerror}") from exc
     config = uvicorn.Config(
-        app, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off"
-    )
+        _with_head(app), log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2,
+        lifespan="off",
+    )  # fmt: skip
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -179,6 +181,15 @@ class _DocsPage(OpenAPIRenderPlugin):
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
         return DOCS.encode()
+
+
+def _with_head(app: Litestar) -> ASGIApp:
+    """HEAD wherever there is GET, as probes and balancers ask; uvicorn leaves the body out."""
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope | {"method": "GET"} if scope.get("method") == "HEAD" else scope, receive, send)
+
+    return asgi
 
 
 class _Server(uvicorn.Server):

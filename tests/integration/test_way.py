@@ -115,6 +115,10 @@ async def test_the_gateway_answers(stack: tuple[Stack, Program]):
         ):
             async with client.get(path) as answer:
                 assert answer.status == 200, (path, await answer.text())
+            async with client.head(path) as bare:
+                assert (bare.status, bare.headers["content-type"], await bare.read()) == (
+                    200, answer.headers["content-type"], b""
+                ), path  # fmt: skip
         async with client.post(
             "/v1/anomalies", data=b'[{"error_type": "by_http"}, {"error_type": "by_http"}]'
         ) as answer:
