@@ -37,20 +37,22 @@ class SlackServer:
             return web.Response(status=int(word), text="played")
         if word.startswith("limit "):
             return web.Response(status=429, headers={"Retry-After": word.removeprefix("limit ")}, text="")
-        if word in {"hang", "stuck"}:
-            await asyncio.sleep(30)
-        if word == "slow":
-            await asyncio.sleep(2)
+        await asyncio.sleep({"hang": 30, "stuck": 30, "slow": 2}.get(word, 0))
         if word == "reset":
             assert request.transport is not None
             request.transport.abort()
-        if word == "garbage":
-            return web.Response(text="<not json", content_type="application/json", status=500)
+        if word == "elsewhere":
+            raise web.HTTPFound("/login")
+        if word in {"garbage", "page"}:
+            return _nonsense(word)
         if word not in {"ok", "slow", "hang", "reset"}:
             return web.json_response({"ok": False, "error": word})
         if not bot:
             return web.Response(text="ok")
         return web.json_response({"ok": True, "channel": "C1", "ts": f"{len(self.posts)}.5"})
+
+    async def login(self, _: web.Request) -> web.StreamResponse:
+        return _nonsense("page")
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         self.views.append(await request.json())
@@ -65,11 +67,18 @@ class SlackServer:
         return web.json_response({"ok": True})
 
 
+def _nonsense(word: str) -> web.Response:
+    if word == "page":  # that a proxy shows to who is not logged in
+        return web.Response(text="<!doctype html><p>Who are you?", content_type="text/html")
+    return web.Response(text="<not json", content_type="application/json", status=500)
+
+
 @asynccontextmanager
 async def slack_server(*script: str) -> AsyncIterator[SlackServer]:
     server = SlackServer(script=list(script))
     app = web.Application()
     app.router.add_post("/hook", server.answer)
+    app.router.add_get("/login", server.login)
     app.router.add_post("/api/chat.postMessage", server.answer)
     app.router.add_post("/api/chat.update", server.edit)
     app.router.add_post("/api/chat.postEphemeral", server.whisper)

@@ -22,6 +22,7 @@ TIMEOUT = 10
 """Seconds for one call."""
 LIMITED = "HTTP 429"
 """The detail of an `Unavailable` that Slack surely showed nothing for."""
+_NOT_SLACKS = "an answer that is not Slack's"
 _OK, _REQUEST_TIMEOUT, _TOO_MANY, _SERVER_ERROR = 200, 408, 429, 500
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
 _TRANSIENT = _RATE_LIMITED | {"internal_error", "fatal_error", "service_unavailable", "request_timeout"}
@@ -80,18 +81,31 @@ class _Webhook:
     limited = True
 
     def __init__(self, url: str) -> None:
-        self._client = AsyncWebhookClient(url, timeout=TIMEOUT, retry_handlers=[])
+        self._url = url
+        self._direct = aiohttp.TraceConfig()
+        self._direct.on_request_redirect.append(_redirected)
 
     async def post(self, channel: str, payload: Payload, thread: str | None) -> None:  # noqa: ARG002
         try:
-            response = await self._client.send_dict(payload | _QUIET)
+            async with aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT), trace_configs=[self._direct]
+            ) as session:
+                client = AsyncWebhookClient(self._url, session=session, retry_handlers=[])
+                response = await client.send_dict(payload | _QUIET)
         except (aiohttp.ClientError, OSError, TimeoutError) as exc:
             raise Unavailable("slack", type(exc).__name__) from exc
         if response.status_code != _OK:
             raise _fault(response.status_code, response.body, response.headers)
+        if response.body.lstrip().startswith("<"):
+            raise Unavailable("slack", _NOT_SLACKS)
 
     async def edit(self, payload: Payload, place: str) -> None:
         """Nothing has a place here."""
+
+
+async def _redirected(_: object, __: object, event: aiohttp.TraceRequestRedirectParams) -> None:
+    """Where it leads nobody takes the message: a redirected POST becomes a GET, and a page to log in answers 200."""
+    raise aiohttp.TooManyRedirects(event.response.request_info, (event.response,))
 
 
 class Bot:
@@ -149,7 +163,7 @@ async def _answered(call: Any) -> Any:
     except SlackApiError as exc:
         raise _api_fault(exc.response) from exc
     except (AttributeError, TypeError) as exc:  # the library's own, over a body that is not Slack's JSON
-        raise Unavailable("slack", "an answer that is not Slack's") from exc
+        raise Unavailable("slack", _NOT_SLACKS) from exc
     except (aiohttp.ClientError, OSError, TimeoutError) as exc:
         raise Unavailable("slack", type(exc).__name__) from exc
 
@@ -158,8 +172,11 @@ def _api_fault(response: Any) -> Exception:
     """Over a body that is no JSON the library hands us its HTTP client's response, or text, in place of its own."""
     status: int = getattr(response, "status_code", getattr(response, "status", _SERVER_ERROR))
     data = getattr(response, "data", None)
-    error = str(data.get("error")) if isinstance(data, dict) else ""
-    if status == _OK and error and error not in _TRANSIENT:
+    said = data.get("error") if isinstance(data, dict) else None
+    error = said if isinstance(said, str) else ""
+    if status == _OK and not error:
+        return Unavailable("slack", _NOT_SLACKS)
+    if status == _OK and error not in _TRANSIENT:
         return Rejected(f"Slack refuses: {error}")
     return _fault(_TOO_MANY if error in _RATE_LIMITED else status, error, getattr(response, "headers", None))
 
@@ -167,7 +184,7 @@ def _api_fault(response: Any) -> Exception:
 def _fault(status: int, body: str | None, headers: Any) -> Exception:
     named = {str(name).lower(): value for name, value in dict(headers or {}).items()}
     text = str(named.get("retry-after", ""))
-    wait = float(text) if text.isdigit() else None
+    wait = float(text) if text.isdecimal() else None
     if status == _TOO_MANY:
         return Unavailable("slack", LIMITED, wait)
     if status in {_OK, _REQUEST_TIMEOUT} or status >= _SERVER_ERROR:

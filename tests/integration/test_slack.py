@@ -125,10 +125,12 @@ def bot(place: Place, server: SlackServer) -> Settings:
 
 @pytest.mark.parametrize("way", [hooked, botted])
 @pytest.mark.parametrize(
-    ("word", "detail"), [("limit 2", None), ("500", "HTTP 500"), ("503", "HTTP 503"), ("reset", ""), ("garbage", "")]
-)
+    ("word", "detail"),
+    [("limit 2", None), ("limit ²", None), ("500", "HTTP 500"), ("503", "HTTP 503"), ("reset", ""), ("garbage", ""),
+     ("elsewhere", ""), ("page", "not Slack's")],
+)  # fmt: skip
 async def test_a_passing_fault_is_waited_out(place: Place, way: Way, word: str, detail: str | None):
-    """After a 429, a 5xx, a cut line or nonsense the message is posted once more; doubt is noted; posts keep apart."""
+    """After a 429, a 5xx, a cut line, nonsense or a page to log in the message is posted once more; doubt is noted."""
     async with slack_server(word) as server, sink(place, way(place.settings, server)):
         await place.send(body("dec_1"))
         state, noted = (await place.ended("dec_1"))["dec_1"]
