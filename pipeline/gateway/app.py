@@ -126,7 +126,7 @@ def build(
             *slack.routes(settings, record, verdicts, catalogue),
             *incidents.routes(settings, record, index, sender, catalogue),
             *silences.routes(Outbox(record, Policy())),
-            *webhooks.routes(settings, sender, fingerprints),
+            *webhooks.routes(settings, record, sender, fingerprints),
         ],
         openapi_config=OpenAPIConfig(
             "PulseGuard",

@@ -159,6 +159,34 @@ async def test_alertmanagers_notification_is_decided(stack: tuple[Stack, Program
     assert [(row["occurrences"], row["severity"]) for row in rows] == [(3, "critical")]
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_alert_that_was_called_resolved_too_early_fires_again(stack: tuple[Stack, Program]):
+    """Though it began when it began before: its episode is open again, a reminder is none the more, and it ends."""
+    up, _ = stack
+    alert = {
+        "labels": {"alertname": "Flaps", "service": "flapping"}, "startsAt": "2026-11-24T10:00:00Z", "fingerprint": "f",
+    }  # fmt: skip
+    over = {"status": "resolved", "endsAt": "2026-11-24T11:00:00Z"}
+
+    async def tell(changed: dict[str, str], state: str, occurrences: int) -> None:
+        async with aiohttp.ClientSession() as client:
+            for _ in range(2):  # it and its repetition
+                url = f"{up.http}/v1/webhooks/alertmanager"
+                async with client.post(url, json={"alerts": [alert | changed]}) as answer:
+                    assert answer.status == 202
+
+                async def counted() -> bool:
+                    rows = await up.rows("SELECT state, occurrences FROM episodes WHERE service = 'flapping'")
+                    return [(row["state"], row["occurrences"]) for row in rows] == [(state, occurrences)]
+
+                await until(counted, 20, f"{state}, {occurrences} occurrences")
+
+    await tell({}, "open", 1)
+    await tell(over, "resolved", 1)
+    await tell({}, "open", 2)
+    await tell(over | {"endsAt": "2026-11-24T12:00:00Z"}, "resolved", 2)
+
+
 REFUSED = {
     ("GET", "/v1/decisions?limit=0", None): "limit: expected an integer from 1 to 500",
     ("GET", "/v1/decisions?limit=x", None): "limit: expected an integer from 1 to 500",

@@ -83,6 +83,14 @@ def test_one_instance_that_is_resolved_ends_nothing_that_goes_on() -> None:
     assert len({fault for fault, _ in last}) == 1
 
 
+def test_an_end_names_its_time_and_gos_zero_time_is_none() -> None:
+    """The same alert may be called resolved twice; a sender that does not say when says the year 1."""
+    ends = ("2026-11-24T10:00:00Z", "2026-11-24T11:00:00Z", "0001-01-01T00:00:00Z")
+    one, two, unsaid = read("alertmanager", *(alert(status="resolved", endsAt=end) for end in ends))
+    assert one.id != two.id
+    assert (two.occurred_at, unsaid.occurred_at) == (datetime(2026, 11, 24, 11, tzinfo=UTC), None)
+
+
 @pytest.mark.parametrize("source", list(SOURCES))
 @pytest.mark.parametrize(
     "wrong",

@@ -8,18 +8,22 @@ import msgspec
 from litestar import Request, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from msgspec import structs
 
 from pipeline import kafka
 from pipeline.gateway.webhooks import alertmanager, grafana
 from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
+from pipeline.stages.record import Record
 from schemas import Anomaly
 
 SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {"alertmanager": alertmanager.read, "grafana": grafana.read}
 """Each reads a body, or raises `Rejected`."""
 
 
-def routes(settings: Settings, sender: kafka.Sender, fingerprints: Fingerprints) -> list[HTTPRouteHandler]:
+def routes(
+    settings: Settings, record: Record, sender: kafka.Sender, fingerprints: Fingerprints
+) -> list[HTTPRouteHandler]:  # fmt: skip
     """The route."""
 
     @post(
@@ -29,7 +33,7 @@ def routes(settings: Settings, sender: kafka.Sender, fingerprints: Fingerprints)
     async def webhook(source: str, request: Request[Any, Any, Any]) -> dict[str, int]:
         if source not in SOURCES:
             raise HTTPException(f"no webhook {source}, only {', '.join(SOURCES)}", status_code=404)
-        told = changes(SOURCES[source](await request.body()), fingerprints)
+        told = await _anew(record, changes(SOURCES[source](await request.body()), fingerprints))
         # By their fault, so that what was resolved does not overtake what fired.
         await asyncio.gather(
             *(
@@ -42,6 +46,20 @@ def routes(settings: Settings, sender: kafka.Sender, fingerprints: Fingerprints)
     return [webhook]
 
 
+async def _anew(record: Record, told: Sequence[tuple[str, Anomaly]]) -> list[tuple[str, Anomaly]]:
+    """What fires again after its fault was resolved is no reminder, though it began when it began before.
+
+    Alertmanager calls an alert resolved that Prometheus could not confirm for a while, and hears of it again.
+    """
+    firing = [(fault, anomaly.id) for fault, anomaly in told if anomaly.id and anomaly.status == "firing"]
+    if not firing:
+        return list(told)
+    async with record.connection() as connection:
+        rows = await connection.fetch(_RESOLVED, *(list(column) for column in zip(*firing, strict=True)))
+    names = {row["id"]: f"{row['id']}/after/{row['last_seen_at'].isoformat()}" for row in rows}
+    return [(fault, structs.replace(anomaly, id=names.get(anomaly.id or "", anomaly.id))) for fault, anomaly in told]
+
+
 def changes(anomalies: Sequence[Anomaly], fingerprints: Fingerprints) -> list[tuple[str, Anomaly]]:
     """Each anomaly of a notification with its fault's fingerprint; none that calls a fault resolved which still fires.
 
@@ -50,3 +68,14 @@ def changes(anomalies: Sequence[Anomaly], fingerprints: Fingerprints) -> list[tu
     told = [(fingerprints.of(anomaly), anomaly) for anomaly in anomalies]
     firing = {fault for fault, anomaly in told if anomaly.status == "firing"}
     return [(fault, anomaly) for fault, anomaly in told if anomaly.status == "firing" or fault not in firing]
+
+
+_RESOLVED = """
+SELECT told.id, latest.last_seen_at
+FROM unnest($1::text[], $2::text[]) AS told (fault, id)
+JOIN anomalies ON anomalies.id = told.id
+CROSS JOIN LATERAL (
+    SELECT state, last_seen_at FROM episodes WHERE fingerprint = told.fault ORDER BY ordinal DESC LIMIT 1
+) AS latest
+WHERE latest.state = 'resolved'
+"""

@@ -31,6 +31,8 @@ class Notification(msgspec.Struct, Generic[A], frozen=True):
     alerts: Sequence[A]
 
 
+_ZERO_YEAR = 1
+"""Go's zero time, which stands for none."""
 _notification = msgspec.json.Decoder(Notification[Alert])
 
 
@@ -48,13 +50,18 @@ def alerts(notification: msgspec.json.Decoder[Notification[A]], body: bytes, sen
 
 
 def told(alert: Alert, source: str, link: str | None, metric: Metric | None = None) -> Anomaly:
-    """The alert as an anomaly whose id is equal in each repetition: a reminder is no new occurrence."""
+    """The alert as an anomaly whose id is equal in each repetition: a reminder is no new occurrence.
+
+    That of an end names the end, too: an alert may be resolved, fire on, and be resolved again.
+    """
     resolved = alert.status == "resolved"
     when = alert.ends_at if resolved else alert.starts_at
-    zoned = when if when is not None and when.tzinfo is not None else None
+    zoned = when if when is not None and when.tzinfo is not None and when.year > _ZERO_YEAR else None
     name = None
     if alert.fingerprint and alert.starts_at is not None:
         name = f"{source}/{alert.fingerprint[:128]}/{alert.starts_at.isoformat()}/{alert.status}"
+        if resolved and alert.ends_at is not None:
+            name = f"{name}/{alert.ends_at.isoformat()}"
     return anomaly_of(
         alert.labels, alert.annotations, status=alert.status, occurred_at=zoned, name=name, source=source, link=link,
         metric=metric,
