@@ -92,6 +92,15 @@ def test_an_end_names_its_time_and_gos_zero_time_is_none() -> None:
 
 
 @pytest.mark.parametrize("source", list(SOURCES))
+def test_where_alerts_were_left_out_nothing_that_may_go_on_is_resolved(source: str) -> None:
+    """Unless the whole group is."""
+    both = (alert(), alert("api-2", status="resolved"))
+    assert [one.status for one in SOURCES[source](body(*both, truncatedAlerts=3))] == ["firing"]
+    over = SOURCES[source](body(both[1], truncatedAlerts=3, status="resolved"))
+    assert [one.status for one in over] == ["resolved"]
+
+
+@pytest.mark.parametrize("source", list(SOURCES))
 @pytest.mark.parametrize(
     "wrong",
     [b"", b"{", b"[]", b"{}", b"\xff", body(1), body({"labels": {"a": 1}}), body({"status": "maybe"}),

@@ -10,7 +10,7 @@ from pipeline.alerts import anomaly_of
 from pipeline.errors import Rejected
 from schemas import Anomaly, Metric, Status
 
-A = TypeVar("A")
+A = TypeVar("A", bound="Alert")
 
 
 class Alert(msgspec.Struct, frozen=True, rename="camel"):
@@ -26,9 +26,14 @@ class Alert(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Notification(msgspec.Struct, Generic[A], frozen=True):
-    """All alerts of a group: those that fire, and those that were resolved since the last one."""
+    """All alerts of a group: those that fire, and those that were resolved since the last one.
+
+    ``status`` is resolved when all are. ``truncated`` is how many were left out, where the receiver limits them.
+    """
 
     alerts: Sequence[A]
+    status: Status = "firing"
+    truncated: int = msgspec.field(default=0, name="truncatedAlerts")
 
 
 _ZERO_YEAR = 1
@@ -42,11 +47,17 @@ def read(body: bytes) -> list[Anomaly]:
 
 
 def alerts(notification: msgspec.json.Decoder[Notification[A]], body: bytes, sender: str) -> Sequence[A]:
-    """The alerts of what ``sender`` sent. Raises `Rejected` for what is no notification."""
+    """The alerts of what ``sender`` sent. Raises `Rejected` for what is no notification.
+
+    Where some of a group that fires were left out, nobody knows which faults go on: none is taken for resolved.
+    """
     try:
-        return notification.decode(body).alerts
+        found = notification.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise Rejected(f"not a notification of {sender}: {exc}") from exc
+    if found.truncated and found.status == "firing":
+        return [alert for alert in found.alerts if alert.status == "firing"]
+    return found.alerts
 
 
 def told(alert: Alert, source: str, link: str | None, metric: Metric | None = None) -> Anomaly:
