@@ -145,7 +145,7 @@ class Settings:
     )
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
     calibration_file: str | None = setting("CALIBRATION_FILE", None, "of `pulseguard calibrate`; none: the shipped one")
-    allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for the relay, comma-separated")
+    allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for relay and API, comma-separated")
     relay_token: str | None = setting("RELAY_TOKEN", None, "a token that relay clients must show", secret=True)
     kafka_session: float = setting("KAFKA_SESSION_SECONDS", 30.0, "a silent worker's partitions move on", minimum=1)
     kafka_is_embedded: bool = field(default=False, metadata={})
@@ -158,6 +158,11 @@ class Settings:
     def kafka_uses_sasl(self) -> bool:
         """Whether we say who we are."""
         return self.kafka_security.startswith("SASL_")
+
+    @property
+    def origins(self) -> set[str]:
+        """The browser origins of ALLOW_ORIGINS."""
+        return {origin.strip() for origin in self.allow_origins.split(",") if origin.strip()}
 
     @property
     def kafka_uses_tls(self) -> bool:

@@ -135,7 +135,7 @@ def build(
             render_plugins=[_DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
-        before_request=problems.refuse_nul,
+        before_request=problems.admission(settings.origins),
         exception_handlers={
             HTTPException: problems.refused, Unavailable: problems.away, Rejected: problems.bad,
             RecursionError: problems.too_deep, UnicodeDecodeError: problems.no_text, 500: problems.bug,

@@ -1,7 +1,7 @@
 """What is wrong with a request, in words of HTTP and not of Python: which parameter or field, and what it takes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import msgspec.inspect
@@ -24,7 +24,32 @@ _PLAIN: dict[type[Type], str] = {
 }
 
 
-async def refuse_nul(request: Request[Any, Any, Any]) -> None:
+def admission(allowed: Collection[str]) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
+    """What is refused before any handler: see `_refuse_nul` and `_refuse_strangers`."""
+
+    async def admit(request: Request[Any, Any, Any]) -> None:
+        _refuse_nul(request)
+        _refuse_strangers(request, allowed)
+
+    return admit
+
+
+def _refuse_strangers(request: Request[Any, Any, Any], allowed: Collection[str]) -> None:
+    """Refuse what another site's page makes a browser send: it needs no answer to do harm. Raises `HTTPException`.
+
+    Browsers say so in ``Sec-Fetch-Site``, or, over plain HTTP, by an ``Origin`` that is not the host they ask; programs
+    send neither. ``allowed`` are origins that may.
+    """
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if request.method in {"GET", "HEAD", "OPTIONS"} or origin in allowed:
+        return
+    if site is None and origin is not None:
+        site = "same-origin" if origin.partition("://")[2] == request.headers.get("host") else "cross-site"
+    if site not in {None, "same-origin", "none"}:
+        raise HTTPException("this origin is not allowed: see ALLOW_ORIGINS", status_code=403)
+
+
+def _refuse_nul(request: Request[Any, Any, Any]) -> None:
     """Refuse a NUL in path or query: PostgreSQL stores none. Raises `HTTPException`."""
     for name, value in [("path", request.scope["path"]), *request.query_params.multi_items()]:
         if "\0" in value:

@@ -139,7 +139,7 @@ class Relay:
 
     def _origins(self) -> set[str]:
         own = {f"http://{host}:{self._settings.http_port}" for host in ("127.0.0.1", "localhost", self._settings.host)}
-        return own | {origin.strip() for origin in self._settings.allow_origins.split(",") if origin.strip()}
+        return own | self._settings.origins
 
     def _bearer(self, connection: ServerConnection) -> bool:
         shown = (connection.request.headers.get("Authorization") or "") if connection.request else ""

@@ -31,6 +31,32 @@ def test_a_bug_is_answered_with_500_and_logged_with_its_traceback():
     assert (said["event"], said["path"], type(said["exc_info"])) == ("gateway_bug", "/v1/stats", AttributeError)
 
 
+HERE = "http://testserver.local"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 400),
+        ({"origin": HERE}, 400),
+        ({"origin": HERE, "sec-fetch-site": "same-origin"}, 400),
+        ({"origin": "https://ours.example", "sec-fetch-site": "cross-site"}, 400),
+        ({"origin": "https://proxied.example", "sec-fetch-site": "same-origin"}, 400),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "http://testserver.local:81"}, 403),
+        ({"origin": HERE, "sec-fetch-site": "same-site"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
+    ],
+)  # fmt: skip
+def test_another_sites_page_changes_nothing(headers: dict[str, str], status: int):
+    """A browser that visits it does not post for it; reading is free, as a page of another origin sees no answer."""
+    with client(allow_origins="https://ours.example") as gateway:
+        assert gateway.post("/v1/anomalies", content=b"", headers=headers).status_code == status
+        assert gateway.get("/healthz", headers=headers).status_code == 200
+
+
 def test_a_wrong_method_is_told_the_right_ones():
     with client() as gateway:
         answer = gateway.put("/v1/incidents")
