@@ -1,7 +1,8 @@
 """The live feed without its sockets: events, the ring that a returning client is served from, cursors, filters.
 
 A cursor is opaque to clients: the next offset of each partition, and Kafka's ids of the topics, so that those
-made anew are noticed. There is no order across partitions; a position is a map.
+made anew are noticed. There is no order across partitions; a position is a map. It is packed, for every event carries
+it, and a URL has to hold it.
 """
 
 import base64
@@ -158,14 +159,14 @@ class Feed:
 
     def cursor(self) -> str:
         """Where the feed stands now."""
-        raw = msgspec.json.encode(_Cursor(self.epoch, self._next))
+        raw = msgspec.msgpack.encode(_Cursor(self.epoch, self._next))
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
     def since(self, cursor: str) -> list[Event] | None:
         """Everything after ``cursor``, or None when not all of it is here any more (never a part)."""
         try:
             raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            known = msgspec.json.decode(raw, type=_Cursor)
+            known = msgspec.msgpack.decode(raw, type=_Cursor)
         except (binascii.Error, msgspec.MsgspecError, ValueError, RecursionError):
             return None
         starts = {(topic, number): start for topic, numbers in known.o.items() for number, start in numbers.items()}

@@ -30,6 +30,8 @@ COALESCE = 0.01
 BUFFER_LIMIT = 2**20
 SLICE = 2**18
 """Characters of a flush: well below `BUFFER_LIMIT`, so that one burst does not make a reader look slow."""
+LONGEST_HELLO = 2**14
+"""Bytes: the cursor of two topics of 700 partitions each, and what else may be asked for."""
 LONGEST_LOAD, HELLO_SECONDS = 10.0, 5.0
 _REPLAY_STEP = 100
 _BACKLOG = 2500
@@ -330,7 +332,7 @@ async def _bind(relay: Relay, settings: Settings) -> Server:
     try:
         return await serve(
             relay.serve_client, settings.host, settings.relay_port, process_request=relay.check, compression=None,
-            max_size=4096, max_queue=4, open_timeout=5, close_timeout=2, ping_interval=20, ping_timeout=20,
+            max_size=LONGEST_HELLO, max_queue=4, open_timeout=5, close_timeout=2, ping_interval=20, ping_timeout=20,
             start_serving=False,
         )  # fmt: skip
     except OSError as exc:

@@ -132,7 +132,7 @@ async def test_a_returning_client_gets_what_it_missed_even_of_a_restarted_relay(
         await publish(place, decision("live"))
         assert await names(feed, 1) == ["live"]
         assert await names(fresh, 1) == ["live"]
-        await feed.send(json.dumps({"type": "hello", "since": "nonsense"}))
+        await feed.send(json.dumps({"type": "hello", "since": "nonsense" * 1500}))
         assert (await receive(feed))["data"]["recovered"] is False
 
 

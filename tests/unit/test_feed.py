@@ -4,11 +4,13 @@ import base64
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.errors import Rejected
 from pipeline.sinks import feed as module
 from pipeline.sinks.feed import Feed, Filter, Hello, envelope, hello_of
+from pipeline.sinks.relay import LONGEST_HELLO
 
 HERE, THERE = ("decisions", 0), ("decisions", 1)
 
@@ -30,9 +32,19 @@ def ids(events: list[Any] | None) -> list[str] | None:
 
 def test_a_cursor_names_the_epoch_and_the_next_offsets():
     raw = filled(3).cursor()
-    assert json.loads(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4))) == {
-        "e": "epoch", "o": {"decisions": {"0": 3}}
+    assert msgspec.msgpack.decode(base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4))) == {
+        "e": "epoch", "o": {"decisions": {0: 3}}
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("partitions", "limit"), [(250, 5000), (700, LONGEST_HELLO - 1000)])
+def test_a_cursor_of_many_partitions_fits_into_what_a_client_shows_it_in(partitions: int, limit: int):
+    """A URL, of which servers take some 8,000 characters, and a hello."""
+    feed = Feed("+".join(["i" * 22, "j" * 22]))
+    for topic in ("decisions", "anomalies.enriched"):
+        for partition in range(partitions):
+            assert feed.skip((topic, partition), 2_000_000_000)
+    assert len(feed.cursor()) < limit
 
 
 def test_every_event_carries_the_cursor_that_continues_after_it():
