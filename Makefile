@@ -100,9 +100,11 @@ check: setup ## lint, format, types, generated documents
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m schemas.generate --check
+	$(BIN)/python -m pipeline.gateway --check
 
 generate: setup ## write schemas/generated anew
 	$(BIN)/python -m schemas.generate
+	$(BIN)/python -m pipeline.gateway
 
 lock: setup ## resolve the packages anew, with hashes, for Python 3.11 to 3.13
 	$$(command -v uv || echo $(BIN)/uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -14,6 +14,7 @@ from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.params import Parameter
 from litestar.static_files import create_static_files_router
@@ -24,6 +25,8 @@ from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.gateway import feedback, incidents, problems, silences, slack, webhooks
+from pipeline.gateway.answers import Episode, Situation, Stats
+from pipeline.gateway.openapi import described
 from pipeline.gateway.page import DOCS, dashboard
 from pipeline.gateway.parameters import Limit, State, TakesAnomalies
 from pipeline.index import Index
@@ -73,7 +76,10 @@ def build(
             raise HTTPException("before: expected a time with its zone, like 2026-01-31T10:00:00Z", status_code=400)
         return await record.decisions(limit=limit, service=service, verdict=verdict, before=before)
 
-    @get("/v1/decisions/{decision_id:str}", summary="One decision, byte for byte as on the topic")
+    @get(
+        "/v1/decisions/{decision_id:str}", summary="One decision, byte for byte as on the topic",
+        responses={200: ResponseSpec(Decision, generate_examples=False)},
+    )  # fmt: skip
     async def decision(decision_id: str) -> Response[bytes]:
         body = await record.decision_body(decision_id)
         if body is None:
@@ -83,23 +89,27 @@ def build(
     @get("/v1/episodes", summary="Episodes, last seen first")
     async def episodes(
         limit: Limit = 50, only: Annotated[State | None, Parameter(query="state")] = None
-    ) -> list[dict[str, Any]]:
-        return await record.episodes(limit=limit, state=only)
+    ) -> list[Episode]:
+        return msgspec.convert(await record.episodes(limit=limit, state=only), list[Episode])
 
     @get("/v1/situations", summary="Situations: episodes of one cause, with the probable root, the newest first")
-    async def situations(limit: Limit = 50) -> list[dict[str, Any]]:
+    async def situations(limit: Limit = 50) -> list[Situation]:
         found = await record.situations(limit=limit)
-        return [situation | {"probable_root": root_of(situation["episodes"], topology)} for situation in found]
+        rooted = [situation | {"probable_root": root_of(situation["episodes"], topology)} for situation in found]
+        return msgspec.convert(rooted, list[Situation])
 
     @get("/v1/stats", summary="Counts, and the latency of decisions in milliseconds")
-    async def stats() -> dict[str, Any]:
-        return await record.stats()
+    async def stats() -> Stats:
+        return msgspec.convert(await record.stats(), Stats)
 
     @get("/healthz", summary="The process lives", media_type=MediaType.TEXT)
     async def healthz() -> str:
         return "ok"
 
-    @get("/readyz", summary="200 only when every part serves")
+    @get(
+        "/readyz", summary="200 only when every part serves",
+        responses={503: ResponseSpec(dict[str, str], generate_examples=False, description="one does not: which, why")},
+    )  # fmt: skip
     async def readyz() -> Response[dict[str, str]]:
         checks = {"postgres": record.ping(), "qdrant": index.ping(), "kafka": kafka.ping(settings)}
         outcomes = await asyncio.gather(*checks.values(), return_exceptions=True)
@@ -132,7 +142,7 @@ def build(
             "PulseGuard",
             "1",
             path="/docs",
-            render_plugins=[_DocsPage(path="/"), JsonRenderPlugin(path="/openapi.json")],
+            render_plugins=[_DocsPage(path="/"), _Description(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
         before_request=problems.admission(settings.origins),
@@ -174,6 +184,13 @@ def _explaining(record: Record) -> HTTPRouteHandler:
         return found[0]
 
     return explain
+
+
+class _Description(JsonRenderPlugin):
+    """The document as it is committed."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return self.render_json(request, described(openapi_schema))
 
 
 class _DocsPage(OpenAPIRenderPlugin):

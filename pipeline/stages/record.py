@@ -181,7 +181,7 @@ class Record:
         """Episodes, the last seen first."""
         async with self.connection() as connection:
             rows = await connection.fetch(_EPISODES, limit, state)
-        return [dict(row) for row in rows]
+        return [dict(row) | {"labels": msgspec.json.decode(row["labels"])} for row in rows]
 
     async def stats(self) -> dict[str, Any]:
         """Count everything, and measure the latency of decisions in milliseconds."""

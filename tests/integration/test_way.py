@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import aiohttp.web
+import jsonschema
 import pytest
 import pytest_asyncio
 import websockets
@@ -247,6 +248,34 @@ async def test_what_http_refuses_is_said_in_its_own_words(stack: tuple[Stack, Pr
             async with client.request(method, url, data=body, headers={"content-type": "application/json"}) as answer:
                 said = await answer.json()
             assert said == {"error": 400, "detail": detail}, (path, body)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_answers_are_as_openapi_describes_them(stack: tuple[Stack, Program]):
+    """Each GET, and each status that a bad request gets."""
+    up, _ = stack
+    labelled = b'{"error_type": "described", "service": "d", "severity": "error", "labels": {"a": "b"}}'
+    async with aiohttp.ClientSession(up.http) as client, websockets.connect(up.feed) as feed:
+        await asyncio.to_thread(up.publish, labelled)
+        name = (await next_decision(feed, "described"))["id"]
+        async with client.get("/docs/openapi.json") as answer:
+            description = await answer.json()
+        asked = [("get", path, None) for path, does in description["paths"].items() if "get" in does]
+        asked += [("post", "/v1/silences", b"{"), ("post", "/v1/webhooks/{source}", b"{}")]
+        asked += [("post", "/v1/anomalies", b"x" * 6_000_000), ("post", "/v1/slack/actions", b"x")]
+        asked += [("delete", "/v1/silences/{silence_id}", None)]
+        statuses = set()
+        for method, path, body in asked:
+            url = path.replace("{decision_id}", name).replace("{source}", "grafana") + "?q=x"
+            async with client.request(method, url, data=body) as answer:
+                said = await answer.json() if "json" in answer.content_type else await answer.text()
+            promised = description["paths"][path][method]["responses"][str(answer.status)]["content"]
+            schema = promised[answer.content_type]["schema"]
+            jsonschema.validate(said, schema | {"components": description["components"]})
+            statuses.add(answer.status)
+        async with client.get("/v1/episodes") as answer:
+            assert {"a": "b"} in [episode["labels"] for episode in await answer.json()]
+    assert statuses == {200, 400, 404, 413}
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -1,5 +1,6 @@
 """The gateway alone: what it answers when its own parts fail, and whom it answers."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from structlog.testing import capture_logs
 
 from pipeline.catalogue import load_catalogue
 from pipeline.gateway import app
+from pipeline.gateway.__main__ import FILE, document
 from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.situations import Topology
@@ -29,6 +31,14 @@ def test_a_bug_is_answered_with_500_and_logged_with_its_traceback():
     assert (answer.status_code, answer.json()["error"]) == (500, 500)
     (said,) = logs
     assert (said["event"], said["path"], type(said["exc_info"])) == ("gateway_bug", "/v1/stats", AttributeError)
+
+
+def test_the_committed_description_is_what_the_handlers_say_and_what_is_served():
+    """`python -m pipeline.gateway` makes it so."""
+    with client() as gateway:
+        served = gateway.get("/docs/openapi.json").json()
+    assert FILE.read_bytes() == document()
+    assert json.loads(document()) == served
 
 
 HERE = "http://testserver.local"

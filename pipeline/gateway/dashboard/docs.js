@@ -13,14 +13,14 @@ function element(name, text, kind) {
 // A schema without its references and without the null that stands for "may be left out".
 function resolved(schema) {
   if (schema.$ref) return components[schema.$ref.split("/").pop()] || {};
-  const one = (schema.oneOf || []).filter((item) => item.type !== "null");
-  if (one.length === 1) return { ...schema, oneOf: undefined, ...resolved(one[0]) };
+  const one = (schema.anyOf || []).filter((item) => item.type !== "null");
+  if (one.length === 1) return { ...schema, anyOf: undefined, ...resolved(one[0]) };
   return schema;
 }
 
 function type(schema) {
   const plain = resolved(schema);
-  if (plain.oneOf) return plain.oneOf.map(type).join(" or ");
+  if (plain.anyOf) return plain.anyOf.map(type).join(" or ");
   const values = (plain.enum || []).filter((value) => value !== null);
   if (values.length) return values.map((value) => JSON.stringify(value)).join(" | ");
   if (plain.type === "array") return `list of ${type(plain.items || {})}`;
@@ -65,8 +65,8 @@ function fields(schema, before, depth) {
 function body(operation) {
   const content = Object.values(operation.requestBody?.content || {})[0];
   if (!content) return [];
-  const one = content.schema.oneOf ? content.schema.oneOf[0] : content.schema;
-  const several = content.schema.oneOf ? "Body, JSON: one, or a list of such" : "Body, JSON";
+  const one = content.schema.anyOf ? content.schema.anyOf[0] : content.schema;
+  const several = content.schema.anyOf ? "Body, JSON: one, or a list of such" : "Body, JSON";
   return [element("p", several, "facts"), ...fields(one, "", 1)];
 }
 
