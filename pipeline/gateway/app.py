@@ -59,13 +59,16 @@ def build(
         headers = [(name, value.encode()) for name, value in request.headers.items() if name == "traceparent"] + [
             (f"ce_{n[3:]}", v.encode()) for n, v in request.headers.items() if n.startswith("ce-") and len(events) == 1
         ]
+        faults: list[bytes] = []
         for number, event in enumerate(events):
             message = kafka.Message(settings.topic_anomalies, 0, 0, None, event, headers, 0)
             try:
-                ingest.decode(message, settings.max_event_bytes)
+                faults.append(fingerprints.of(ingest.decode(message, settings.max_event_bytes)).encode())
             except Rejected as exc:
                 raise HTTPException(f"anomaly {number}: {exc.reason}", status_code=400) from exc
-        await asyncio.gather(*(sender.send(settings.topic_anomalies, None, event, headers) for event in events))
+        # By their fault, so that what is resolved does not overtake what fired.
+        keyed = zip(faults, events, strict=True)
+        await asyncio.gather(*(sender.send(settings.topic_anomalies, fault, event, headers) for fault, event in keyed))
         return {"accepted": len(events)}
 
     @get("/v1/decisions", summary="Decisions, newest first")

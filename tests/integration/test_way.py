@@ -135,6 +135,33 @@ async def test_the_gateway_answers(stack: tuple[Stack, Program]):
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_posted_of_one_fault_keeps_its_order(stack: tuple[Stack, Program]):
+    """Else `resolved` could overtake what it ends, in another partition; single or in a list, and told as an event."""
+    up, _ = stack
+    fault = {"error_type": "posted_in_order", "service": "a"}
+    events: list[tuple[object, dict[str, str]]] = [
+        (fault, {}),
+        (fault | {"message": "still"}, {"ce-id": "1", "ce-source": "s"}),
+        ([fault | {"status": "resolved"}], {}),
+    ]
+    async with aiohttp.ClientSession(up.http) as client:
+        for body, headers in events:
+            async with client.post("/v1/anomalies", json=body, headers=headers) as answer:
+                assert answer.status == 202
+    everything = await asyncio.to_thread(up.read, "anomalies")
+    records = [record for record in everything if b"posted_in_order" in (record.value() or b"")]
+    assert len(records) == len(events)
+    assert len({(record.key(), record.partition()) for record in records}) == 1
+    assert records[0].key()
+
+    async def ended() -> bool:
+        rows = await up.rows("SELECT state FROM episodes WHERE error_type = 'posted_in_order'")
+        return [row["state"] for row in rows] == ["resolved"]
+
+    await until(ended, 20, "the end of the episode")
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_alertmanagers_notification_is_decided(stack: tuple[Stack, Program]):
     """Each alert of it is counted, a repetition is not, and what is no notification publishes nothing."""
     up, _ = stack
