@@ -31,6 +31,8 @@ _CLOUD_EVENT = {
     "ce_specversion": "1.0",
     "ce_time": "when, RFC 3339",
     "traceparent": "W3C trace context",
+    "pulseguard_origin": "of a dead letter that was published again: where and when it first lay",
+    "pulseguard_retried": "of a dead letter that was published again: which one it was",
 }
 _DEAD_LETTER = {
     "pulseguard_reason": "rejected (bad input), bug (our fault) or refused (a sink refused it for good)",
@@ -39,6 +41,7 @@ _DEAD_LETTER = {
     "pulseguard_partition": "the partition it came from, a decimal number",
     "pulseguard_offset": "the offset it came from, a decimal number",
     "pulseguard_time": "when it was dead-lettered, RFC 3339",
+    "pulseguard_origin": "where and when an anomaly that came here again first lay: TOPIC ID/PARTITION/OFFSET/MS",
     "pulseguard_truncated": "true where Kafka refused the whole value and only its beginning is kept",
 }
 _TOPICS: dict[str, tuple[str, str, str]] = {
@@ -149,7 +152,9 @@ def _feed_operation(action: str, messages: tuple[str, ...]) -> dict[str, Any]:
 def _header_schemas() -> dict[str, Any]:
     required = [f"pulseguard_{name}" for name in DeadLetter.__struct_fields__]
     return {
-        "EventHeaders": _text_object("Optional on input, always there on what we publish.", _CLOUD_EVENT),
+        "EventHeaders": _text_object(
+            "Optional; ce_… are always there on anomalies.enriched and decisions.", _CLOUD_EVENT
+        ),
         "DeadLetterHeaders": _text_object("After the record's own headers.", _DEAD_LETTER) | {"required": required},
     }
 
@@ -180,7 +185,7 @@ def _typed(kind: str, properties: dict[str, Any], required: tuple[str, ...] = ()
 _CURSOR = {"type": "string", "description": "Where the feed stands; opaque. Show it as `since` to go on from here."}
 _FILTERS = {
     "since": {"type": "string", "description": "a cursor: replays what was missed, or says recovered: false"},
-    "types": {"type": "array", "items": {"enum": ["decision", "anomaly"]}},
+    "types": {"type": "array", "items": {"enum": ["decision", "anomaly", "system"]}},
     "service": {"type": "string"},
     "min_severity": {"enum": ["info", "warning", "error", "critical"]},
     "batch": {"type": "boolean", "description": "one envelope of many events"},
@@ -197,8 +202,16 @@ _FEED_SCHEMAS: dict[str, Any] = {
                 {
                     "data": {
                         "type": "object",
-                        "description": "An EnrichedAnomaly without evidence and timings: an episode has opened.",
-                        "properties": {"anomaly": {"$ref": "#/components/schemas/Anomaly"}},
+                        "description": "Of an EnrichedAnomaly what is no evidence: an episode asks for a decision.",
+                        "properties": {
+                            "anomaly": {"$ref": "#/components/schemas/Anomaly"},
+                            "anomaly_id": {"type": "string"},
+                            "fingerprint": {"type": "string"},
+                            "episode_id": {"type": "string"},
+                            "revision": {"type": "integer"},
+                            "received_at": {"type": "string", "format": "date-time"},
+                        },
+                        "required": ["anomaly", "anomaly_id", "fingerprint", "episode_id", "revision", "received_at"],
                     },
                     "cursor": _CURSOR,
                 },
@@ -233,7 +246,11 @@ _FEED_MESSAGES: dict[str, Any] = {
 _FEED_CHANNEL: dict[str, Any] = {
     "address": "/ws/incidents",
     "servers": [{"$ref": "#/servers/relay"}],
-    "description": "Every decision and every opened episode as it comes.",
+    "description": (
+        "Every decision and every episode that asks for one, as it comes. The server closes with 4400 for a message or "
+        "query that it cannot read, 4401 for a bad token, 1012 when it stops or the topics were made anew, 1009 for a "
+        "message over 16 KiB; a client that does not read is cut off without a close frame."
+    ),
     "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _FEED_MESSAGES},
     "bindings": {
         "ws": {
@@ -241,10 +258,19 @@ _FEED_CHANNEL: dict[str, Any] = {
                 "type": "object",
                 "properties": {
                     "since": {"type": "string"},
-                    "types": {"type": "string", "description": "comma-separated: decision, anomaly"},
+                    "types": {"type": "string", "description": "comma-separated: decision, anomaly, system"},
                     "service": {"type": "string"},
                     "min_severity": {"enum": ["info", "warning", "error", "critical"]},
                     "batch": {"enum": ["0", "1"]},
+                },
+            },
+            "headers": {
+                "type": "object",
+                "properties": {
+                    "Authorization": {
+                        "type": "string",
+                        "description": "Bearer RELAY_TOKEN, in place of a hello with it",
+                    },
                 },
             },
             "bindingVersion": "0.1.0",

@@ -225,7 +225,7 @@ class Relay:
             self._feed.skip(where, message.offset)
             return
         decision = message.topic == self._settings.topic_decisions
-        shown = data if decision else {key: data.get(key) for key in _ANOMALY_FIELDS}
+        shown = data if decision else {key: data.get(key) for key in ANOMALY_FIELDS}
         event = self._feed.add(where, message.offset, "decision" if decision else "anomaly", shown)
         if event is None:
             return
@@ -236,7 +236,7 @@ class Relay:
             self._wake.set()
 
 
-_ANOMALY_FIELDS = ("anomaly", "anomaly_id", "fingerprint", "episode_id", "revision", "received_at")
+ANOMALY_FIELDS = ("anomaly", "anomaly_id", "fingerprint", "episode_id", "revision", "received_at")
 
 
 def _messages(events: list[Event], *, batch: bool) -> list[str]:

@@ -7,7 +7,9 @@ import jsonschema
 import msgspec
 import pytest
 
+from pipeline.sinks import feed, relay
 from schemas import Anomaly, DeadLetter
+from schemas.dead_letter import ORIGIN, PREFIX, RETRIED
 from schemas.generate import CONTRACTS, FOLDER, documents, main, render
 
 FORMATS = jsonschema.FormatChecker(formats=())
@@ -130,6 +132,18 @@ def test_references_resolve(name: str) -> None:
         assert found
 
 
+def test_asyncapi_tells_the_feed_as_the_relay_sends_it() -> None:
+    """The fields of an anomaly's event, the types that a client may ask for, and how long its message may be."""
+    document = documents()["asyncapi.json"]
+    schemas = document["components"]["schemas"]
+    (anomaly,) = (one for one in schemas["FeedEvent"]["oneOf"] if one["properties"]["type"]["const"] == "anomaly")
+    told = anomaly["properties"]["data"]
+    assert set(told["properties"]) == set(told["required"]) == set(relay.ANOMALY_FIELDS)
+    assert schemas["Hello"]["properties"]["types"]["items"]["enum"] == list(feed.TYPES)
+    assert f"{relay.LONGEST_HELLO // 1024} KiB" in document["channels"]["feed"]["description"]
+    assert {ORIGIN, RETRIED} <= set(schemas["EventHeaders"]["properties"])
+
+
 def test_asyncapi_names_every_topic_and_the_feed() -> None:
     """Every channel of DESIGN is there, and every operation speaks of messages that its channel carries."""
     document = documents()["asyncapi.json"]
@@ -143,8 +157,8 @@ def test_asyncapi_names_every_topic_and_the_feed() -> None:
 
 
 def test_asyncapi_names_the_headers_of_a_dead_letter() -> None:
-    """The document promises just the headers that a dead letter carries, beside the mark of a cut one."""
+    """The document promises just the headers that a dead letter carries, beside the mark of a cut one and an origin."""
     headers = documents()["asyncapi.json"]["components"]["schemas"]["DeadLetterHeaders"]
     fields = {f"pulseguard_{name}" for name in DeadLetter.__struct_fields__}
     assert set(headers["required"]) == fields
-    assert set(headers["properties"]) == fields | {"pulseguard_truncated"}
+    assert set(headers["properties"]) == fields | {f"{PREFIX}truncated", ORIGIN}
