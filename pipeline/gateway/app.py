@@ -151,7 +151,7 @@ def build(
         before_request=problems.admission(settings.origins),
         exception_handlers={
             HTTPException: problems.refused, Unavailable: problems.away, Rejected: problems.bad,
-            RecursionError: problems.too_deep, UnicodeDecodeError: problems.no_text, 500: problems.bug,
+            RecursionError: problems.too_deep, UnicodeDecodeError: problems.no_text, Exception: problems.bug,
         },
     )  # fmt: skip
 

@@ -67,6 +67,26 @@ def test_another_sites_page_changes_nothing(headers: dict[str, str], status: int
         assert gateway.get("/healthz", headers=headers).status_code == 200
 
 
+async def test_a_client_that_hangs_up_is_no_bug():
+    """Litestar calls it an internal error, and nobody is there to be told."""
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/anomalies", "raw_path": b"/v1/anomalies", "query_string": b"",
+        "headers": [(b"content-length", b"9")], "client": None, "server": ("here", 80), "scheme": "http",
+        "root_path": "", "http_version": "1.1", "asgi": {"version": "3.0"}, "extensions": {},
+    }  # fmt: skip
+    said: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    with capture_logs() as logs:
+        await client().app(scope, receive, send)
+    assert (said[0]["status"], logs) == (500, [])
+
+
 def test_a_wrong_method_is_told_the_right_ones():
     with client() as gateway:
         answer = gateway.put("/v1/incidents")
