@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import tuples
 from mode.utils.queues import ThrowableQueue
@@ -77,6 +78,13 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         # Faust fixes 1,500 ms. A broker that does not wake a waiting fetch (the embedded one) turns that into latency.
         consumer._fetch_max_wait_ms = transport.fetch_wait_ms  # noqa: SLF001
         return consumer
+
+    async def seek_to_committed(self) -> Any:
+        """Seek to what is committed; nowhere where a rebalance takes the partitions away meanwhile.
+
+        What it assigns next begins at what is committed, and Faust seeks once more before the flow goes on.
+        """
+        return await self.call_thread(_sought, self._ensure_consumer())
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
@@ -173,6 +181,15 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.batch_sizes: dict[str, int] = {}
+
+
+async def _sought(consumer: Any) -> dict[Any, int | None]:
+    if not consumer.assignment():
+        return {}
+    try:
+        return dict(await consumer.seek_to_committed())
+    except IllegalStateError:
+        return {}
 
 
 def _cut(records: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

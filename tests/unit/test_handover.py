@@ -4,7 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.structs import ConsumerRecord
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.types import TP
 
 from pipeline import handover
@@ -84,6 +86,29 @@ async def test_a_fetch_that_comes_back_while_the_flow_is_stopped_is_sought_back(
     consumer.flow_active = False
     assert await consumer.fetched() == []
     assert consumer.sought == 1
+
+
+@pytest.mark.parametrize("lost", ["before", "meanwhile"])
+async def test_a_rebalance_while_it_seeks_is_no_crash(lost: str):
+    """The partition is taken away before or while the committed offset is asked for: there is nowhere to seek to."""
+    subscriptions = SubscriptionState()
+    subscriptions.subscribe({"anomalies"})
+    subscriptions.assign_from_subscribed({TopicPartition("anomalies", 0)})
+
+    async def committed(_: Any) -> int:
+        subscriptions.begin_reassignment()
+        subscriptions.assign_from_subscribed(set())
+        return 7
+
+    consumer = object.__new__(AIOKafkaConsumer)
+    consumer._subscription, consumer.committed = subscriptions, committed  # type: ignore[method-assign]
+    consumer._fetcher = SimpleNamespace(seek_to=subscriptions.seek)
+    if lost == "before":
+        await committed(None)
+    thread = object.__new__(handover._ConsumerThread)
+    thread._consumer = consumer
+    thread.call_thread = lambda call, *args: call(*args)  # type: ignore[method-assign]
+    assert await thread.seek_to_committed() == {}
 
 
 def test_a_long_buffer_pauses_its_whole_topic_and_no_other():
