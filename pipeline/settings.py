@@ -15,6 +15,9 @@ _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0"
 
 _PORTS = 65_535
 
+_SHIPPED = Path(__file__).parent.parent
+"""The folder of ``deploy``: a file that nobody named is the one that came with the program, wherever it is called."""
+
 ROLES = ("worker", "relay", "slack", "gateway")
 """What a process of ours can be; `pulseguard up` is all of them."""
 
@@ -181,6 +184,8 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         raw = environ.get(variable, "").strip()
         if raw:
             values[item.name] = _cast(variable, raw, item.metadata["cast"], *item.metadata["bounds"])
+        elif isinstance(item.default, Path) and item.default.is_relative_to("deploy"):
+            values[item.name] = _SHIPPED / item.default
     settings = Settings(**values)
     _check_security(settings)
     if settings.slack_bot_token and not settings.slack_channel:
@@ -243,17 +248,22 @@ def _either(words: tuple[str, ...]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
+def idle(settings: Settings) -> str:
+    """Why nothing stands in for what is not named: seldom that none runs, often that it runs on another home."""
+    return f"no `pulseguard up` runs on PULSEGUARD_HOME={settings.home.absolute()}"
+
+
 def required_kafka(settings: Settings) -> Settings:
     """The settings, if they name Kafka. Raises `Misconfigured`."""
     if settings.kafka is None:
-        raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", "is not set", "name your Kafka, or start `pulseguard up`")
+        raise Misconfigured("KAFKA_BOOTSTRAP_SERVERS", f"is not set, and {idle(settings)}", "name your Kafka")
     return settings
 
 
 def required_database(settings: Settings) -> Settings:
     """The settings, if they name PostgreSQL. Raises `Misconfigured`."""
     if settings.database_url is None:
-        raise Misconfigured("DATABASE_URL", "is not set", "name your PostgreSQL, or start `pulseguard up`")
+        raise Misconfigured("DATABASE_URL", f"is not set, and {idle(settings)}", "name your PostgreSQL")
     return settings
 
 

@@ -1,5 +1,7 @@
 """A wrong value of the environment is refused by its variable's name, with one reason that is true."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.errors import Misconfigured
@@ -34,6 +36,17 @@ def test_a_wrong_value_is_refused(variable: str, value: str):
 def test_the_bounds_themselves_are_allowed():
     assert [read({"MIN_CONFIDENCE": value}).min_confidence for value in ("0", "1")] == [0, 1]
     assert (read({"HTTP_PORT": "65535"}).http_port, read({"METRICS_PORT": "0"}).metrics_port) == (65535, 0)
+
+
+def test_the_files_that_came_with_the_program_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Nobody named one, so it is not looked for where the command happens to be typed; one that is named is."""
+    monkeypatch.chdir(tmp_path)
+    settings = read({})
+    for path in (settings.actions_file, settings.fingerprints_file, settings.routes_file, settings.topology_file):
+        assert path.is_file()
+    assert read({"ACTIONS_FILE": "mine.yaml"}).actions_file == Path("mine.yaml")
 
 
 @pytest.mark.parametrize(
