@@ -3,6 +3,7 @@
 Pure functions. The rule decides wherever no model is configured, and wherever the model fails.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -53,7 +54,7 @@ def advise(
             failed.add(item.action.name)
         if item.action.name in failed:
             continue
-        action = Action(item.action.name, anomaly.service or item.action.target, item.action.parameters)
+        action = Action(item.action.name, aimed_at(anomaly, item.action.target), item.action.parameters)
         if catalogue.fault(action):
             continue
         confidence = confidence_in(place, evidence, sure)
@@ -88,12 +89,25 @@ def escalated(anomaly: Anomaly, why: str, sure: Trust) -> Advice:
     """Ask a human. The confidence is that in the nearest incident, which did not suffice."""
     return Advice(
         verdict="escalate",
-        action=Action(ESCALATE, anomaly.service or "the service concerned"),
+        action=Action(ESCALATE, aimed_at(anomaly, None)),
         matched_incident=None,
         confidence=sure.right,
         rationale=why,
         engine="nearest",
     )
+
+
+def aimed_at(anomaly: Anomaly, then: str | None) -> str:
+    """What an action is aimed at: what is broken now. What was broken ``then``, only where the anomaly names it.
+
+    The same fault on another service is the rule: an alert that names none would have that one rolled back.
+    """
+    if anomaly.service:
+        return anomaly.service
+    said = " ".join([anomaly.message or "", *anomaly.labels.values()])
+    if then and re.search(rf"(?<![\w-]){re.escape(then)}(?![\w-])", said, re.IGNORECASE):
+        return then
+    return "the service concerned"
 
 
 def symptom_of(anomaly: Anomaly) -> str:

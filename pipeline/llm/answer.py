@@ -9,7 +9,7 @@ import msgspec
 from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.confidence import Trust
 from pipeline.errors import Rejected
-from pipeline.nearest import confidence_in
+from pipeline.nearest import aimed_at, confidence_in
 from pipeline.redact import names_secret, redacted, visible
 from schemas import Action, EnrichedAnomaly, Evidence
 
@@ -127,8 +127,8 @@ def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> 
     match = evidence.get(answer.matched_incident or "")
     if answer.verdict == "recommend" and not any(name in answer.rationale for name in evidence):
         raise Rejected("the rationale cites none of the evidence")
-    target = enriched.anomaly.service or (match.action.target if match and match.action else "the service concerned")
-    action = Action(answer.action, target, answer.parameters)
+    then = match.action.target if match and match.action else None
+    action = Action(answer.action, aimed_at(enriched.anomaly, then), answer.parameters)
     catalogue.check(action)
     if match and match.outcome == "failed" and match.action and match.action.name == action.name:
         raise Rejected("the action failed in the incident that it is said to rest on")
