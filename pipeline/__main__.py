@@ -21,6 +21,7 @@ from pipeline.errors import Misconfigured, PulseGuardError, Rejected
 from pipeline.incidents import incidents_cli
 from pipeline.settings import ROLES, Settings
 from pipeline.silences import silence_cli
+from pipeline.times import moment
 from schemas import Decision, Engine, Explanation
 
 cli = typer.Typer(
@@ -66,7 +67,7 @@ def run(roles: Annotated[list[str], typer.Argument(help=f"Any of: {', '.join(ROL
 def send(
     source: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines, one JSON object, or a JSON list.")],
 ) -> None:
-    """Publish anomalies and wait until Kafka has acknowledged each one. One that is no JSON: none is published."""
+    """Publish anomalies and wait until Kafka has acknowledged each one. If any line is not JSON, none is published."""
     text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     values = json_values(text)
 
@@ -165,8 +166,17 @@ def stats() -> None:
 
     table = Table(show_header=False)
     for name, value in run_async(read()).items():
-        table.add_row(name, str(value))
+        table.add_row(name.replace("_", " "), figure(value))
     out.print(table)
+
+
+def figure(value: Any) -> str:
+    """One of the statistics: a count, milliseconds, or counts by name."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count:,}" for name, count in value.items()) or "-"
+    if value is None:
+        return "-"
+    return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 
 @cli.command("explain")
@@ -202,8 +212,8 @@ def replay_command(
     from pipeline import replay
 
     now = datetime.now(UTC)
-    ends = None if until is None else replay.moment(until, now)
-    wanted = replay.Wanted(replay.moment(since, now), ends, limit, model, prompt, fresh)
+    ends = None if until is None else moment(until, now)
+    wanted = replay.Wanted(moment(since, now), ends, limit, model, prompt, fresh)
 
     async def work() -> None:
         async with opened_record() as record:
@@ -221,6 +231,8 @@ def env() -> None:
     }
     for key, value in lines.items():
         sys.stdout.write(f"{key}={value}\n")
+    if not all(lines.values()):
+        err.print(f"[yellow]note[/] {escape(settings.idle(current))}: what is empty is not named", soft_wrap=True)
 
 
 @cli.command("doctor")

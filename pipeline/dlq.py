@@ -10,12 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import kafka, letters, settings
-from pipeline.console import completed, out, run_async
+from pipeline.console import completed, err, out, run_async
+from pipeline.times import moment
+from schemas.dead_letter import Reason
 
 dlq_cli = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, and why.")
-ReasonOption = Annotated[str | None, typer.Option(help="Only these: rejected, bug or refused.")]
+ReasonOption = Annotated[Reason | None, typer.Option(help="Only those with this reason.")]
 TopicOption = Annotated[str | None, typer.Option(help="Only those that came from this topic.")]
-SinceOption = Annotated[datetime | None, typer.Option(help="Only those that were buried since (UTC).")]
+SinceOption = Annotated[str | None, typer.Option(help="Only those buried since: a time (UTC), or a span: 24h, 7d.")]
 TextOption = Annotated[str | None, typer.Option("--text", help="Only those whose reason or bytes hold this.")]
 
 
@@ -29,6 +31,9 @@ def dlq_list(
     found = _dead_letters(reason, topic, since, text, limit)
     if as_json:
         sys.stdout.buffer.write(letters.lines(found))
+        return
+    if not found:
+        err.print("no dead letter, or none that fits")
         return
     table = Table("letter", "time", "from", "reason", "message", "bytes")
     for letter in found:
@@ -46,7 +51,8 @@ def dlq_show(letter: Annotated[str, typer.Argument(help="Its name in `dlq list`:
     found = letters.named(_dead_letters(), letter)
     for name, value in found.headers:
         out.print(f"{name}: {value.decode(errors='replace')}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"key: {found.key!r}", markup=False, highlight=False)
+    key = "none" if found.key is None else repr(found.key)
+    out.print(f"key: {key}", markup=False, highlight=False)
     sys.stdout.flush()
     sys.stdout.buffer.write((found.value or b"") + b"\n")
 
@@ -74,6 +80,8 @@ def dlq_retry(
         found = [letters.named(everything, name) for name in letter]
     else:
         found = _dead_letters(reason, topic, since, text, limit)
+        if not found:
+            err.print(f"no dead letter with reason {reason} fits; `pulseguard dlq list` shows all")
 
     async def retry() -> int:
         sender = kafka.Sender(settings.required_kafka(completed()))
@@ -86,10 +94,10 @@ def dlq_retry(
 
 
 def _dead_letters(
-    reason: str | None = None, topic: str | None = None, since: datetime | None = None, text: str | None = None,
+    reason: str | None = None, topic: str | None = None, since: str | None = None, text: str | None = None,
     limit: int | None = None,
 ) -> list[kafka.Message]:  # fmt: skip
+    when = moment(since, datetime.now(UTC)) if since else None
     current = settings.required_kafka(completed())
-    when = since.replace(tzinfo=UTC) if since else None
     held = run_async(kafka.read_all(current, current.topic_dlq))
     return letters.chosen(held, letters.Wanted(reason, topic, when, text, limit))

@@ -1,11 +1,11 @@
 """`pulseguard replay`: past episodes decided again under what is in force now. It publishes and writes nothing."""
 
 import asyncio
-import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -33,7 +33,6 @@ RULE = "nearest"
 """In the place of a model's name: the nearest-incident rule."""
 AT_ONCE = 8
 _A_POINT = 0.01
-_SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +88,6 @@ class Replayed:
             "confidence": abs(before.confidence_score - after.confidence) >= _A_POINT,
         }
         return [name for name, differs in differ.items() if differs]
-
-
-def moment(text: str, now: datetime) -> datetime:
-    """A time as RFC 3339 (UTC where it names no zone), or so long before ``now``: 90m, 24h, 7d. Raises `Rejected`."""
-    span = re.fullmatch(r"(\d{1,5})([smhd])", text.strip())
-    if span:
-        return now - timedelta(**{_SPANS[span.group(2)]: int(span.group(1))})
-    try:
-        when = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise Rejected(f"{text!r} is neither a time like 2026-01-31T12:00 nor a span like 24h or 7d") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 async def report(settings: Settings, record: Record, wanted: Wanted, out: Console, *, as_json: bool) -> None:
@@ -200,11 +187,13 @@ def summary(replayed: Sequence[Replayed]) -> dict[str, Any]:
 
 
 def effort(answers: Sequence[Answered]) -> dict[str, Any]:
-    """How often the model failed, and what answers took: calls, tokens, cost and time."""
+    """How often the model failed and why, and what answers took: calls, tokens, cost and time."""
     spent = spent_on([call for one in answers for call in one.calls])
     took = sorted(one.ms for one in answers)
+    failures = Counter(one.advice.fallback_reason for one in answers if one.advice.fallback_reason is not None)
     return {
-        "model_failed": sum(one.advice.fallback_reason is not None for one in answers),
+        "model_failed": failures.total(),
+        "model_failures": dict(failures.most_common()),
         "model_calls": sum(len(one.calls) for one in answers),
         "prompt_tokens": spent.prompt_tokens,
         "completion_tokens": spent.completion_tokens,
@@ -227,7 +216,11 @@ def figures(told: dict[str, Any]) -> Table:
     """Names and values, one a row."""
     table = Table(show_header=False)
     for name, value in told.items():
-        table.add_row(name.replace("_", " "), "not known" if value is None else plain(str(value)))
+        if isinstance(value, dict):  # reasons and how often each
+            for reason, count in value.items():
+                table.add_row("", plain(f"{count}: {reason}"))
+        else:
+            table.add_row(name.replace("_", " "), "not known" if value is None else plain(str(value)))
     return table
 
 

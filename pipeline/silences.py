@@ -1,9 +1,8 @@
 """Silences and maintenance windows: `pulseguard silence add|list|expire`, and what HTTP shares with it."""
 
-import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
@@ -16,19 +15,9 @@ from pipeline.console import err, opened_record, out, run_async
 from pipeline.errors import Rejected
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy, Silence, parsed
-
-_SPAN = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+from pipeline.times import span
 
 silence_cli = typer.Typer(no_args_is_help=True, help="Silences: recorded and decided, but nobody is told.")
-
-
-def span(text: str) -> timedelta:
-    """``90m``, ``2h``, ``1d``. Raises `Rejected`."""
-    found = _SPAN.fullmatch(text.strip())
-    if found is None or int(found[1]) == 0:
-        raise Rejected(f"{text!r} is no span of time: a number and one of s, m, h, d, w")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
 def made(
@@ -53,13 +42,15 @@ def silence_add(
     matchers: Annotated[list[str], typer.Argument(help="service=payments 'severity=~info|warning' … all must hold.")],
     author: Annotated[str, typer.Option(help="Who wants it.")],
     comment: Annotated[str, typer.Option(help="Why.")] = "",
-    lasts: Annotated[str, typer.Option("--for", help="How long: 90m, 2h, 1d.")] = "1h",
+    lasts: Annotated[str | None, typer.Option("--for", help="How long: 90m, 2h, 1d; else 1h.")] = None,
     start: Annotated[datetime | None, typer.Option(help="From when (UTC); a maintenance window. Default: now.")] = None,
     end: Annotated[datetime | None, typer.Option(help="Until when (UTC), in place of --for.")] = None,
 ) -> None:
     """Tell nobody of what all matchers hold for; prints the silence's id, and beside it until when it holds."""
+    if lasts is not None and end is not None:
+        raise Rejected("--for and --end both say until when: give one of them")
     begins = datetime.now(UTC) if start is None else _in_utc(start)
-    silence = made(matchers, begins, end or begins + span(lasts), author, comment)
+    silence = made(matchers, begins, end or begins + span(lasts or "1h"), author, comment)
 
     async def add() -> None:
         async with opened_record() as record:
@@ -84,6 +75,9 @@ def silence_list(
     silences = run_async(read())
     if as_json:
         sys.stdout.writelines(msgspec.json.encode(silence).decode() + "\n" for silence in silences)
+        return
+    if not silences:
+        err.print("no silence that is not over" if not expired else "no silence")
         return
     table = Table(Column("silence", no_wrap=True), "matchers", "from", "until", "author", "comment")
     for silence in silences:

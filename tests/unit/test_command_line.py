@@ -1,9 +1,12 @@
 """What the command line takes from a user before it asks any part."""
 
+from typing import Any
+
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
-from pipeline.__main__ import decision_line, json_values
+from pipeline.__main__ import cli, decision_line, figure, json_values
 from pipeline.errors import Rejected
 from tests.unit.test_blocks import decision
 
@@ -39,6 +42,35 @@ def test_what_is_no_anomaly_of_any_kind_is_refused_before_anything_is_sent(text:
     """By the number of its line in the input."""
     with pytest.raises(Rejected, match=reason):
         json_values(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (12_345, "12,345"),
+        (560.8233999999998, "560.8"),
+        ({"recommend": 1200, "escalate": 1}, "recommend 1,200, escalate 1"),
+        ({}, "-"),
+        (None, "-"),
+    ],
+)
+def test_statistics_are_for_reading(value: Any, shown: str):
+    assert figure(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("dlq list --reason lost", "'rejected', 'bug', 'refused'"),
+        ("dlq list --since yesterday", "neither a time like"),
+        ("silence add service=x --author ada --for 2h --end 2099-01-01", "give one of them"),
+        ("silence add service=x --author ada --for long", "is no span of time"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_any_part_is_asked(arguments: str, says: str):
+    done = CliRunner().invoke(cli, arguments.split(), env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "COLUMNS": "200"})
+    assert done.exit_code != 0
+    assert says in done.output + str(done.exception)
 
 
 def test_a_revision_is_shown_as_one():

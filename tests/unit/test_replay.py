@@ -1,5 +1,6 @@
 """What `replay` and `explain` work out without asking anybody."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -10,8 +11,9 @@ from pipeline.confidence import load_calibration
 from pipeline.errors import Rejected
 from pipeline.explain import shown
 from pipeline.nearest import Advice
-from pipeline.replay import Answered, Replayed, moment, spent_on, summary
+from pipeline.replay import Answered, Replayed, effort, figures, spent_on, summary
 from pipeline.stages.provenance import provenance_of
+from pipeline.times import moment
 from schemas import Action, Explanation, ModelCall, Signals, Usage
 from tests.integration.test_record import decision
 
@@ -24,6 +26,7 @@ NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
         ("90s", NOW - timedelta(seconds=90)),
         ("24h", NOW - timedelta(days=1)),
         (" 7d ", NOW - timedelta(days=7)),
+        ("1w", NOW - timedelta(weeks=1)),
         ("2026-10-01", datetime(2026, 10, 1, tzinfo=UTC)),
         ("2026-10-01T08:00+02:00", datetime(2026, 10, 1, 6, tzinfo=UTC)),
     ],
@@ -33,11 +36,22 @@ def test_a_moment_is_read(text: str, when: datetime):
     assert moment(text, NOW) == when
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "-1h", "1w", "7", "2026-13-01"])
+@pytest.mark.parametrize("text", ["", "yesterday", "-1h", "0h", "1y", "7", "2026-13-01", "999999w"])
 def test_what_is_no_moment_is_refused(text: str):
     """The refusal says what would be one."""
     with pytest.raises(Rejected, match="neither a time"):
         moment(text, NOW)
+
+
+def test_a_model_that_fails_says_why():
+    """Each reason once, the most frequent first: a missing key is no finding about the model."""
+    said = ["no key", "left alone", "left alone", None]
+    advices = [replace(advice(), fallback_reason=reason) for reason in said]
+    told = effort([Answered(one, [], 1.0) for one in advices])
+    assert (told["model_failed"], told["model_failures"]) == (3, {"left alone": 2, "no key": 1})
+    names, values = (list(column.cells) for column in figures(told).columns)
+    shown = [str(value) for name, value in zip(names, values, strict=True) if name == ""]
+    assert shown == ["2: left alone", "1: no key"]
 
 
 def advice(confidence: float = 0.5, name: str = "escalate_to_human", verdict: str = "escalate") -> Advice:
