@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline import kafka
 from pipeline.catalogue import load_catalogue
@@ -72,9 +72,11 @@ async def _catalogue(settings: Settings) -> str:
 async def _model(settings: Settings) -> str:
     if settings.llm_model is None:
         return "LLM_MODEL is not set: the nearest-incident rule decides"
-    llm = open_llm(replace(settings))
+    llm = open_llm(settings)
     if llm is not None:
         await llm.close()
+        for name, variables in llm.lacking:
+            raise Misconfigured(" or ".join(variables), f"is not set, and {name} asks for it", "the provider's key")
     return f"{settings.llm_model} (configured; asked at the first anomaly)"
 
 

@@ -53,7 +53,10 @@ class CallFailed(Exception):
 
 
 class Model:
-    """One model at one server. ``litellm`` is the imported module; ``rung`` is the engine's, see there."""
+    """One model at one server. ``litellm`` is the imported module; ``rung`` is the engine's, see there.
+
+    ``lacks`` are the variables of which one should hold its provider's key, and none does.
+    """
 
     def __init__(self, litellm: Any, name: str, api_base: str | None, settings: Settings) -> None:
         self.name = name
@@ -65,6 +68,11 @@ class Model:
         if api_base and _provider(litellm, name) == "openai":
             # A local server asks for no key, the client insists on one. Other providers read their own variables.
             self._base["api_key"] = settings.openai_api_key or "none"
+        self.lacks = [] if api_base else _lacks(litellm, name)
+        if self.lacks:
+            log.warning(
+                "model_key_missing", model=name, mend=f"set {' or '.join(self.lacks)}; until then the rule decides"
+            )
         self._price = _price(litellm, name, settings)
         if self._price is None and settings.llm_daily_usd:
             log.warning("model_price_unknown", model=name, mend="LLM_INPUT_USD and LLM_OUTPUT_USD, or it counts as 0")
@@ -172,6 +180,12 @@ def _provider(litellm: Any, model: str, variable: str = "LLM_MODEL") -> str:
         raise Misconfigured(
             variable, f"{model!r} names no provider that litellm knows", f"openai/{model} for a server of your own"
         ) from exc
+
+
+def _lacks(litellm: Any, model: str) -> list[str]:
+    """Only keys: what else a provider may want (a region, a role), litellm cannot tell from the environment alone."""
+    missing = litellm.validate_environment(model)["missing_keys"]
+    return missing if all(name.endswith("_API_KEY") for name in missing) else []
 
 
 def _price(litellm: Any, model: str, settings: Settings) -> tuple[float, float] | None:

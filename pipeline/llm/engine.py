@@ -232,6 +232,11 @@ class Llm:
         case.add(reply)
         self._budget.add(reply.cost_usd)
 
+    @property
+    def lacking(self) -> list[tuple[str, list[str]]]:
+        """Each model that has no key, with the variables that may hold it."""
+        return [(model.name, model.lacks) for model in self._models if model.lacks]
+
     async def close(self) -> None:
         """Close the models' connections."""
         await self._models[0].close()

@@ -265,6 +265,25 @@ async def test_a_server_of_ones_own_is_asked_with_the_key_that_is_set(
         assert all(environ.get("OPENAI_API_KEY", "") in key for key in server.keys)
 
 
+LACKING: dict[tuple[str, str], list[str]] = {
+    ("openai/gpt-5-mini", ""): ["OPENAI_API_KEY"],
+    ("gemini/gemini-pro", ""): ["GOOGLE_API_KEY", "GEMINI_API_KEY"],
+    ("openai/played", "http://127.0.0.1:9/v1"): [],  # a server of one's own asks for none
+    ("bedrock/titan", ""): [],  # may have a role in place of a key
+}
+
+
+@pytest.mark.parametrize(("model", "server"), LACKING)
+async def test_a_key_that_is_missing_is_named(model: str, server: str, monkeypatch: pytest.MonkeyPatch):
+    """Without it each decision would be the rule's, for a reason that names no variable."""
+    for variable in ("OPENAI_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    llm = open_llm(settings.read({"LLM_MODEL": model, "LLM_API_BASE": server}))
+    assert llm is not None
+    assert dict(llm.lacking).get(model, []) == LACKING[model, server]
+    await llm.close()
+
+
 def test_a_model_that_nobody_serves_is_refused_at_start():
     """The variable is named, and a name that would do."""
     with pytest.raises(Misconfigured, match=r"LLM_MODEL.*openai/llama3"):
