@@ -76,6 +76,30 @@ async def test_the_newest_is_on_top_whatever_comes_first(up: Stack, page: Page):
     assert shown[-1] == "an old one"
 
 
+async def test_a_card_says_how_severe_when_and_what_happened_last_time(up: Stack, page: Page):
+    """In words, not by a colour alone; the day too, where it is not today; and what was done in the past incident."""
+    told = {"error_type": "cpu_saturated", "service": "telling", "severity": "critical"}
+    await asyncio.to_thread(up.publish, json.dumps(told).encode())
+    await page.open(up.http)
+    await page.shows("cpu_saturated on telling")
+    await page.value(
+        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
+        " show({...newest, id: 'dec_2020', episode_id: 'ep_2020', symptom: 'long ago',"
+        " created_at: '2020-06-15T12:00:00Z'}))"
+    )
+
+    def card(symptom: str) -> str:
+        return f"[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes('{symptom}'))"
+
+    assert await page.value(f"{card('telling')}.querySelector('.severity').textContent") == "critical"
+    assert "2020" in await page.value(f"{card('long ago')}.querySelector('time').textContent")
+    year = await page.value("String(new Date().getFullYear())")
+    assert year not in await page.value(f"{card('telling')}.querySelector('time').textContent")
+    past = await page.value(f"{card('telling')}.decision.evidence[0].summary")
+    assert past
+    assert past in await page.value(f"{card('telling')}.querySelector('ol li').textContent")
+
+
 async def test_an_episode_is_one_card_with_what_was_said_before(up: Stack, page: Page):
     """The newest decision stands, in whichever order they come; the others are told below; a form is left alone."""
     await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "folded"}')
@@ -196,7 +220,7 @@ async def test_a_correction_on_the_page_becomes_knowledge(up: Stack, page: Page)
         " action.dispatchEvent(new Event('change')); worked.value = 'true';"
         " form.querySelector('textarea').value = 'oil'; })()"
     )
-    await page.shows("limit percent (percent)")
+    await page.shows("limit percent")
     share = f"{card}.querySelector('input[type=number]')"
     assert await page.value(f"[{share}.min, {share}.max, {share}.required].join()") == "1,100,true"
     send = f"{card}.querySelector('form button').click()"

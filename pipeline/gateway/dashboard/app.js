@@ -15,6 +15,12 @@ function element(tag, className, text) {
   return node;
 }
 
+// The time of a day; what is not of today, with its date.
+function clock(moment) {
+  const when = new Date(moment);
+  return when.toDateString() === new Date().toDateString() ? when.toLocaleTimeString() : when.toLocaleString();
+}
+
 function card(decision) {
   const item = element("li", decision.severity || "");
   item.dataset.createdAt = decision.created_at;
@@ -22,9 +28,10 @@ function card(decision) {
   item.decision = decision;
   const top = element("div", "top");
   top.append(element("span", "symptom", decision.symptom));
-  const time = element("time", "", new Date(decision.created_at).toLocaleTimeString());
+  const time = element("time", "", clock(decision.created_at));
   time.dateTime = decision.created_at;
   if (decision.revision > 1) top.append(element("span", "again", `decided again: ${decision.occurrences} seen`));
+  if (decision.severity) top.append(element("span", "severity", decision.severity));
   top.append(time);
   const human = decision.verdict === "escalate";
   const advice = element("div", `advice ${human ? "escalate" : "recommend"}`, decision.recommended_action);
@@ -48,7 +55,9 @@ function card(decision) {
   const evidence = element("ol");
   for (const hit of decision.evidence) {
     const action = hit.action ? hit.action.name : "no action";
-    evidence.append(element("li", "", `${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome}; alike in meaning ${hit.score.toFixed(2)})`));
+    const past = element("li", "", `${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome}; alike in meaning ${hit.score.toFixed(2)})`);
+    if (hit.summary) past.append(element("div", "facts", hit.summary));
+    evidence.append(past);
   }
   details.append(evidence);
   const engine = decision.fallback_reason ? `${decision.engine} (${decision.fallback_reason})` : decision.engine;
@@ -65,8 +74,7 @@ function history(decision) {
   const old = element("ul", "earlier");
   for (const one of before) {
     const said = judged.has(one.id) ? ` · ${judged.get(one.id)}` : "";
-    const when = new Date(one.created_at).toLocaleTimeString();
-    old.append(element("li", "", `${when}: ${one.recommended_action} (${Math.round(one.confidence_score * 100)} %, ${one.occurrences} seen)${said}`));
+    old.append(element("li", "", `${clock(one.created_at)}: ${one.recommended_action} (${Math.round(one.confidence_score * 100)} %, ${one.occurrences} seen)${said}`));
   }
   return [element("p", "facts", "Decided before:"), old];
 }
@@ -170,7 +178,8 @@ async function fill(form, decision) {
     fields = Object.fromEntries(Object.entries(catalogue[action.value].parameters).map(([name, parameter]) => [name, parameterField(parameter)]));
     parameters.replaceChildren(...Object.entries(fields).map(([name, field]) => {
       const parameter = catalogue[action.value].parameters[name];
-      return labelled(`${name.replaceAll("_", " ")}${parameter.unit ? ` (${parameter.unit})` : ""}`, field);
+      const unit = parameter.unit && !name.endsWith(parameter.unit) ? ` (${parameter.unit})` : "";
+      return labelled(name.replaceAll("_", " ") + unit, field);
     }));
     parameters.hidden = !Object.keys(fields).length;
   };
@@ -225,7 +234,7 @@ async function verdictsGiven() {
   if (!answer.ok) return;
   const words = { accept: "accepted", reject: "rejected", correct: "corrected" };
   for (const given of (await answer.json()).reverse()) {
-    const when = given.created_at ? `, ${new Date(given.created_at).toLocaleTimeString()}` : "";
+    const when = given.created_at ? `, ${clock(given.created_at)}` : "";
     judged.set(given.decision_id, `${words[given.verdict]}${given.author ? ` by ${given.author}` : ""}${when}`);
   }
   for (const item of list.children) {
