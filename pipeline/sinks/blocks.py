@@ -109,7 +109,9 @@ def render_update(decisions: Sequence[Decision], head: Decision | None, members:
     """What a situation has grown by since its head; with no decisions, a reminder that it goes on."""
     of = f" of {title_of(head)}" if head else ""
     going_on = sum(member.going_on for member in members)
-    title = f"{len(decisions)} more{of}" if decisions else f"Still going on{of}"
+    worst = max((decision.severity for decision in decisions), key=rank, default=None)
+    worse = f"{_MARKS[worst]} " if worst and rank(worst) > rank(head.severity if head else None) else ""
+    title = f"{worse}{len(decisions)} more{of}" if decisions else f"Still going on{of}"
     blocks = [_header(title), *_listed(decisions)]
     blocks.append(_context(f"{len(members)} episodes, {going_on} going on"))
     return {"text": escape(title, 400), "blocks": blocks}

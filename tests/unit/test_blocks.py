@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,6 +71,21 @@ def test_an_advice_says_how_it_did_before():
     )
     assert "Done before: 9, worked 7, failed 1, median 11 min to recovery" in str(render(known))
     assert "Done before" not in str(render(decision("x")))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "title"),
+    [
+        ("warning", ["error", "critical"], "🔴 2 more of 🟡 slow on api"),
+        ("critical", ["warning"], "1 more of 🔴 slow on api"),
+        ("warning", ["warning", None], "2 more of 🟡 slow on api"),
+    ],
+)
+def test_an_update_that_is_worse_than_its_head_says_so_first(first: Any, then: list[Any], title: str):
+    """A notification shows the title alone: what began as a warning may have become critical."""
+    head = msgspec.structs.replace(decision("slow"), error_type="slow", service="api", severity=first)
+    more = [msgspec.structs.replace(head, id=f"dec_{n}", severity=severity) for n, severity in enumerate(then)]
+    assert render_update(more, head, [])["text"] == title
 
 
 def test_a_head_says_when_its_situation_is_over():
