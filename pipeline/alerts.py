@@ -1,6 +1,6 @@
 """An alert in Prometheus's form, labels and annotations, as an anomaly. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from schemas import Anomaly, Metric, Severity, Status
@@ -16,6 +16,7 @@ _SERVICE = ("service", "service_name", "app", "application", "component")
 _ENVIRONMENT = ("environment", "env")
 """Labels that name it, the first one that is there."""
 _TELLING = ("summary", "message", "description")
+_ENDS = (".", "!", "?", ":", ";")
 _NAME, _VALUE, _TEXT, _LINK = 256, 1024, 16_000, 4096
 _MOST_LABELS = 64
 """What an anomaly may hold, or should: a sender that is over it loses the rest of a text, never the alert."""
@@ -43,7 +44,7 @@ def anomaly_of(
         environment=_cut(labels[environment], _NAME) if environment else None,
         severity=SEVERITIES.get(labels.get("severity", "").lower()),
         metric=metric,
-        message=_cut(". ".join(dict.fromkeys(told)), _TEXT) or None,
+        message=_cut(_sentences(told), _TEXT) or None,
         labels={
             _cut(key, _NAME): _cut(text, _VALUE) for key, text in list(labels.items())[:_MOST_LABELS] if key not in said
         },
@@ -52,6 +53,14 @@ def anomaly_of(
         source=source,
         link=link if link and len(link) <= _LINK else None,
     )
+
+
+def _sentences(told: Sequence[str]) -> str:
+    """What was said, once each, with a full stop between where there is none."""
+    text = ""
+    for said in dict.fromkeys(told):
+        text += f"{'' if text.endswith(_ENDS) else '.'} {said}" if text else said
+    return text
 
 
 def _cut(text: str, limit: int) -> str:

@@ -52,6 +52,21 @@ def test_an_alert_keeps_what_it_says() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("summary", "description", "message"),
+    [
+        ("Pod restarts", "api-1 restarts.", "Pod restarts. api-1 restarts."),
+        ("Pod restarts.", "api-1 restarts.", "Pod restarts. api-1 restarts."),
+        ("Why?", "Nobody knows", "Why? Nobody knows"),
+        ("Twice.", "Twice.", "Twice."),
+    ],
+)
+def test_what_an_alert_says_reads_as_sentences(summary: str, description: str, message: str) -> None:
+    """Annotations end with a full stop or not, as their author liked."""
+    (found,) = read("alertmanager", alert(annotations={"summary": summary, "description": description}))
+    assert found.message == message
+
+
 def test_grafana_tells_its_value_and_where_to_look() -> None:
     """One value is the metric, several are none; the panel is nearer than the rule."""
     plain = alert(values={"B": 0.93, "C": None}, panelURL="https://grafana.example/d/1?viewPanel=2", silenceURL="x")
