@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import endpoints, kafka, settings
-from pipeline.console import PAGE, completed, err, opened_record, out, run_async
+from pipeline.console import PAGE, completed, err, harmless, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError, Rejected
 from pipeline.incidents import incidents_cli
@@ -294,7 +294,7 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def _refuse(reason: str) -> NoReturn:
-    err.print(f"[red]error[/] {escape(reason)}", highlight=False, soft_wrap=True)
+    err.print(f"[red]error[/] {escape(harmless(reason))}", highlight=False, soft_wrap=True)
     sys.exit(2)
 
 
@@ -353,7 +353,7 @@ def decision_line(decision: Decision) -> str:
     """A decision as the console shows it; a later one of an episode says so, and how many it has by now."""
     again = f"again, {decision.occurrences:,} seen: " if decision.revision > 1 else ""
     shadow = ", shadow" if decision.shadow else ""
-    return (
+    return harmless(
         f"{decision.created_at:%H:%M:%S}  {again}{decision.symptom}\n          "
         f"→ {decision.recommended_action}  ({decision.verdict}, {decision.confidence_score:.0%}, {decision.engine}, "
         f"{decision.latency_ms:.0f} ms, {decision.id}{shadow})"

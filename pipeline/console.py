@@ -26,6 +26,11 @@ for _console in (out, err):
         _console.width = _NO_EDGE
 
 
+def harmless(text: str) -> str:
+    """Text from outside without what a terminal would obey: it could clear the screen, or write what nobody said."""
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work, on uvloop where there is one."""
     try:

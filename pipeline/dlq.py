@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import kafka, letters, settings
-from pipeline.console import completed, err, out, run_async
+from pipeline.console import completed, err, harmless, out, run_async
 from pipeline.times import moment
 from schemas.dead_letter import Reason
 
@@ -40,7 +40,7 @@ def dlq_list(
         origin = letters.about(letter)
         where = f"{origin['topic']}/{origin['partition']}@{origin['offset']}"
         size = str(len(letter.value or b""))
-        shown = escape(origin["message"][:100])
+        shown = escape(harmless(origin["message"][:100]))
         table.add_row(letters.place(letter), origin["time"], where, origin["reason"], shown, size)
     out.print(table)
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.confidence import features_of
+from pipeline.console import harmless
 from pipeline.errors import Rejected
 from pipeline.stages.record import Record
 from schemas import Decision, Explanation, ModelCall, Provenance
@@ -37,7 +38,7 @@ def shown(explanation: Explanation) -> RenderableType:
 
 def plain(text: str) -> Text:
     """Text from outside: no markup, and nothing that a terminal would obey."""
-    return Text("".join(c if c.isprintable() or c == "\n" else "·" for c in text))
+    return Text(harmless(text))
 
 
 def _headline(decision: Decision) -> RenderableType:

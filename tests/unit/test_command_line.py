@@ -79,3 +79,10 @@ def test_a_revision_is_shown_as_one():
     again = msgspec.structs.replace(first, revision=2, occurrences=1500)
     assert decision_line(first).splitlines()[0] == "00:00:00  disk full"
     assert decision_line(again).splitlines()[0] == "00:00:00  again, 1,500 seen: disk full"
+
+
+def test_a_terminal_obeys_nothing_that_an_anomaly_says():
+    """A screen that is cleared, a title or a second line that nobody wrote: each control character is a dot."""
+    shown = decision_line(decision("\x1b[2J\x1b]0;all is well\x07 \r\x9b1m"))
+    assert not [char for char in shown if char != "\n" and not char.isprintable()]
+    assert "·]0;all is well· ··1m" in shown
