@@ -3,7 +3,7 @@
 JSON Schema and AsyncAPI in ``generated/`` are derived from these types; nothing here imports the pipeline.
 """
 
-from schemas.anomaly import SEVERITIES, Anomaly, EnrichedAnomaly, Metric, Severity, Status
+from schemas.anomaly import SEVERITIES, STATUSES, Anomaly, EnrichedAnomaly, Metric, Severity, Status
 from schemas.dead_letter import DeadLetter, Reason
 from schemas.decision import Action, Decision, Engine, Evidence, Signals, TrackRecord, Usage, Verdict
 from schemas.feedback import Feedback
@@ -12,6 +12,7 @@ from schemas.provenance import Explanation, ModelCall, Provenance, Weighing
 
 __all__ = [
     "SEVERITIES",
+    "STATUSES",
     "Action", "Anomaly", "DeadLetter", "Decision", "Engine", "EnrichedAnomaly", "Evidence", "Explanation", "Feedback",
     "Incident", "Metric", "ModelCall", "Outcome", "Provenance", "Reason", "Severity", "Signals", "Status",
     "TrackRecord", "Usage", "Verdict", "Weighing",

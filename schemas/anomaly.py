@@ -12,6 +12,7 @@ Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error", "critical")
 """From the least to the worst."""
 Status = Literal["firing", "resolved"]
+STATUSES: tuple[Status, ...] = ("firing", "resolved")
 
 
 class Metric(msgspec.Struct, frozen=True, omit_defaults=True):

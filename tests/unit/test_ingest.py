@@ -79,6 +79,16 @@ def test_bad_input_is_rejected_with_a_reason(value: bytes | None):
     assert len(caught.value.reason) > 5
 
 
+@pytest.mark.parametrize(
+    ("field", "words"), [("severity", "info, warning, error, critical"), ("status", "firing, resolved")]
+)
+def test_a_word_that_is_none_of_a_few_is_told_which_there_are(field: str, words: str):
+    """Other systems have others: high, P1, page."""
+    body = json.dumps({"error_type": "a", field: "high"}).encode()
+    with pytest.raises(Rejected, match=rf"'high' - at `\$\.{field}`, which is one of {words}$"):
+        ingest.decode(message(body), LIMIT)
+
+
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_are_an_anomaly_or_rejected(value: bytes):
     """No bytes raise anything but Rejected."""
