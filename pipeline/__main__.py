@@ -325,7 +325,7 @@ def _print_endpoints(running: Settings) -> None:
     table = Table("part", "where", title="PulseGuard is ready")
     lines = endpoints.as_lines(running)
     table.add_row("Kafka", f"{lines['KAFKA_BOOTSTRAP_SERVERS']}" + (" (embedded)" if running.kafka_is_embedded else ""))
-    table.add_row("PostgreSQL", str(running.database_url) if err.is_terminal else "see `pulseguard env`")
+    table.add_row("PostgreSQL", "see `pulseguard env`")  # it holds a password, and 80 columns hold no URL
     table.add_row("dashboard, API", f"{lines['HTTP_URL']}/  {lines['HTTP_URL']}/docs")
     table.add_row("live feed", lines["RELAY_URL"])
     table.add_row("model", running.llm_model or "none: the nearest-incident rule decides")
