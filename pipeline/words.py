@@ -13,10 +13,13 @@ _VOLATILE = re.compile(
 )
 """Labels that say where it happens or who is to be called, not what is wrong."""
 _BREAKS = re.compile(r"[_\-./:]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_IDENTIFIER = re.compile(r"[A-Za-z0-9]+(?:[_\-./:]+[A-Za-z0-9]+)+|[a-z]+[A-Z]\w*|[A-Z][a-z]+[A-Z]\w*")
+# Each repetition starts only where its own characters do not precede it: linear in the text's length.
+_IDENTIFIER = re.compile(
+    r"(?<![A-Za-z0-9])[A-Za-z0-9]++(?:[_\-./:]++[A-Za-z0-9]++)+|(?<![a-z])[a-z]++[A-Z]\w*|[A-Z][a-z]++[A-Z]\w*"
+)
 _UNNAMED = frozenset({"unknown", "alert", "anomaly", "error"})
 """Error types that name nothing."""
-_PLACEHOLDER = re.compile(r"\{\{.*?\}\}|<\w+>|\$\w+")
+_PLACEHOLDER = re.compile(r"\{\{(?:[^{}\n]|\{(?!\{)|\}(?!\}))*+\}\}|<\w+>|\$\w+")
 _WORD = re.compile(r"\w+")
 STOP_WORDS = frozenset(
     ("a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "is", "it", "its", "no",

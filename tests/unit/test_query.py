@@ -1,5 +1,7 @@
 """The words by which an anomaly looks for incidents, and by which an incident is found."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,3 +122,30 @@ def test_texts_are_bounded(text: str, labels: dict[str, str]) -> None:
     """However much a producer writes, the model reads at most 2,000 characters."""
     assert len(query_of(Anomaly(error_type="x", message=text, labels=labels)).text) <= 2000
     assert len(essence_of(Incident(id="i", title="t", symptoms=text))) <= 2000
+
+
+@pytest.mark.parametrize("unit", ["a", "A", "0", "a1", "Aa", "aA1-", "a_", "_", "{", "{{", "{{a", "<a", "$", "$a"])
+def test_no_text_takes_long(unit: str) -> None:
+    """A megabyte of whatever a name or a placeholder begins with is made plain in seconds, on a busy machine too."""
+    text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
+    started = time.process_time()
+    plain(text)
+    words(text)
+    assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("pool db-main_2 of p99Latency", "pool db main 2 of p99Latency"),
+        ("1aB and x-_y", "1a b and x y"),
+        ("{{ $labels.pod }} is down on <host>", "is down on"),
+        ("{{{a}}}", "}"),
+        ("{{ never closed", "{{ never closed"),
+        ("{{ never closed {{ $value }}", "{{ never closed"),
+        ("{{ a } b }} c", "c"),
+    ],
+)
+def test_plain_words(text: str, expected: str) -> None:
+    """Identifiers are words, and what a template left for a value is gone."""
+    assert plain(text) == expected

@@ -1,6 +1,7 @@
 """Which episodes are one situation, which of them is the probable root, and how that is judged."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def test_when_a_fault_began() -> None:
     earlier = START - timedelta(hours=1)
     assert began(Anomaly(error_type="e", occurred_at=earlier), START) == earlier
     assert began(Anomaly(error_type="e", occurred_at=START + timedelta(days=1)), START) == START
+
+
+@pytest.mark.parametrize("unit", ["a", "0", "a1", "a-", "a-b", "-", "a.b_"])
+def test_no_message_takes_long(unit: str) -> None:
+    """Which names the longest messages may hold is found at once: hundreds of episodes may open under one lock."""
+    opening = beginning("ep_1", 0, message=(unit * 65536)[:65536])
+    started = time.process_time()
+    for _ in range(50):
+        correlate([opening], {}, GAP, SHOP)
+    assert time.process_time() - started < 5
 
 
 def member(name: str, service: str | None, seconds: float = 0, text: str = "") -> Member:
