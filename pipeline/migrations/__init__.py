@@ -13,16 +13,16 @@ _ONE_AT_A_TIME = threading.Lock()
 """Alembic keeps its context in module globals; between processes the advisory lock of ``env.py`` does it."""
 
 
-async def migrate(database_url: str) -> None:
-    """Bring the database to the newest revision. Raises `Misconfigured` when it does not let us in."""
+async def migrate(database_url: str, to: str = "head") -> None:
+    """Bring the database to a revision, else the newest. Raises `Misconfigured` when it does not let us in."""
     async with open_record(database_url):
         pass  # says what is wrong with the address or the password, in our words
-    await asyncio.to_thread(_upgrade, database_url)
+    await asyncio.to_thread(_upgrade, database_url, to)
 
 
-def _upgrade(database_url: str) -> None:
+def _upgrade(database_url: str, to: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     with _ONE_AT_A_TIME:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)

@@ -98,7 +98,7 @@ def read(message: Message, max_bytes: int, topic_id: str, fingerprints: Fingerpr
         topic_id=topic_id,
         partition=message.partition,
         offset=message.offset,
-        received_at=datetime.fromtimestamp(max(message.timestamp, 0) / 1000, UTC),
+        received_at=ingest.received_at(message, datetime.now(UTC)),
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -15,6 +15,11 @@ from schemas.dead_letter import ORIGIN
 
 _NESTING = 100
 """Deeper JSON than this is no anomaly."""
+
+_FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+"""What is said to be before was set by nobody: Go's zero time and Unix's, seconds that are taken for milliseconds."""
+_AHEAD = timedelta(days=1)
+"""How far a producer's clock may be ahead of ours. A record from farther on is no time either: microseconds, say."""
 
 _BACKSLASH, _QUOTE = b'\\"'
 
@@ -32,7 +37,10 @@ def _choices(fault: str) -> str:
 
 
 def decode(message: Message, max_bytes: int) -> Anomaly:
-    """The anomaly in a record, plain or a CloudEvent in structured mode. Raises `Rejected`."""
+    """The anomaly in a record, plain or a CloudEvent in structured mode. Raises `Rejected`.
+
+    An ``occurred_at`` that nobody set is none.
+    """
     if not message.value:
         raise Rejected("the record is empty" if message.value == b"" else "the record is a tombstone (no value)")
     if len(message.value) > max_bytes:
@@ -52,12 +60,23 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
     for number in (anomaly.spike_percentage, metric.value, metric.baseline):
         if number is not None and not math.isfinite(number):
             raise Rejected("a number is not finite")
+    if anomaly.occurred_at is not None and anomaly.occurred_at < _FIRST:
+        anomaly = msgspec.structs.replace(anomaly, occurred_at=None)
     if anomaly.occurred_at is not None:
         try:
             anomaly.occurred_at.astimezone(UTC)
         except OverflowError as exc:
             raise Rejected("occurred_at is out of range in UTC") from exc
     return anomaly if anomaly.id or not event_id else msgspec.structs.replace(anomaly, id=event_id)
+
+
+def received_at(message: Message, now: datetime) -> datetime:
+    """When Kafka had a record, by the record's clock; ``now`` where that shows none, or one that cannot be."""
+    try:
+        told = datetime.fromtimestamp(message.timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return now
+    return told if _FIRST <= told <= now + _AHEAD else now
 
 
 def identify(anomaly: Anomaly, message: Message, topic_id: str) -> str:

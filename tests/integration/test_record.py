@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,8 +20,10 @@ from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
 from pipeline.sinks.policy import Policy
+from pipeline.stages import enrich
+from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Arrival, Background, Grouping, Record, open_record
-from pipeline.stages.situations import Topology, root_of
+from pipeline.stages.situations import Topology, offers, root_of
 from schemas import Action, Anomaly, Decision, Feedback, Incident, TrackRecord, Usage
 from tests.conftest import free_port
 
@@ -139,6 +142,21 @@ async def test_a_quiet_period_closes_an_episode(record: Record, database_url: st
     assert [row["state"] for row in await record.episodes()] == ["quiet"]
     await record.record_arrivals([arrival("b", 899)], Grouping())
     assert [(row["state"], row["occurrences"]) for row in await record.episodes()] == [("open", 2)]
+
+
+@pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "1970-01-01T00:00:00Z"])
+async def test_a_time_that_nobody_set_is_not_when_a_fault_began(record: Record, zero: str) -> None:
+    """Go's zero time and Unix's say nothing: others find the situation, it is listed, and each record is one more."""
+    read = partial(enrich.read, max_bytes=262_144, topic_id="topic", fingerprints=Fingerprints())
+    value = f'{{"error_type": "e", "service": "s", "fingerprint": "f", "occurred_at": "{zero}"}}'.encode()
+    when = int(NOW.timestamp() * 1000)
+    for offset in range(2):
+        message = kafka.Message("anomalies", 0, offset, None, value, [], when)
+        await record.record_arrivals([read(message)], Grouping())
+    await record.record_arrivals([arrival("b", 60, "other", service="s")], Grouping())
+    (situation,) = await record.situations()
+    assert [row["occurrences"] for row in situation["episodes"]] == [2, 1]
+    assert root_of(situation["episodes"], Topology()) == situation["episodes"][0]["id"]
 
 
 async def test_workers_at_once_put_one_namespace_into_one_situation(record: Record) -> None:
@@ -405,3 +423,25 @@ async def test_migrating_at_once_is_safe(database_url: str) -> None:
     assert [await asyncio.to_thread(child.wait, 60) for child in children] == [0, 0]
     async with open_record(url) as record:
         assert (await record.stats())["anomalies"] == 0
+
+
+async def test_times_that_nobody_set_are_put_right(database_url: str) -> None:
+    """What an older release wrote of them, as PostgreSQL keeps it, spoils no situation after the migration."""
+    async with open_record(database_url) as record, record.connection() as connection:
+        await connection.execute("DROP DATABASE IF EXISTS older")
+        await connection.execute("CREATE DATABASE older")
+    url = database_url.rsplit("/", 1)[0] + "/older?sslmode=disable"
+    await migrate(url, "0007")
+    key, *_ = offers(Anomaly(error_type="timeout", service="s"))
+    async with open_record(url) as record:
+        async with record.connection() as connection:
+            await connection.execute(
+                "INSERT INTO episodes (id, fingerprint, state, opened_by, occurrences, error_type, opened_at, began_at,"
+                " last_seen_at, situation_id) VALUES ('ep', 'fp', 'open', 'a', 1, 'timeout', $1, '-infinity', $1, 's')",
+                NOW,
+            )
+            await connection.execute("INSERT INTO situation_keys VALUES ($1, 's', '-infinity', $2)", key, NOW)
+        await migrate(url)
+        await record.record_arrivals([arrival("b", 60, "other", service="s")], Grouping())
+        found = await record.situations()
+    assert [root_of(situation["episodes"], Topology()) for situation in found[1:]] == ["ep"]

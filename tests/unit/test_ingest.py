@@ -1,6 +1,7 @@
 """What is an anomaly, what is not, and which two are the same fault."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -127,6 +128,48 @@ def test_an_id_comes_from_the_place_in_kafka_and_from_nothing_else():
     assert one == ingest.identify(anomaly, message(b"{}", offset=3), "topic-1")
     assert one != ingest.identify(anomaly, message(b"", offset=4), "topic-1")
     assert one != ingest.identify(anomaly, message(b"", offset=3), "topic-2")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("0001-01-01T00:00:00Z", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("1969-12-31T23:59:59-01:00", None),
+        ("1970-01-21T10:00:00Z", None),
+        ("2000-01-01T00:00:00Z", datetime(2000, 1, 1, tzinfo=UTC)),
+        ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_a_time_that_nobody_set_is_not_said(said: str, kept: datetime | None):
+    """So two reminders of a fault that only have a zero time in common are two anomalies."""
+    value = f'{{"error_type": "a", "fingerprint": "f", "occurred_at": "{said}"}}'.encode()
+    anomaly = ingest.decode(message(value), LIMIT)
+    assert anomaly.occurred_at == kept
+    ids = {ingest.identify(anomaly, message(value, offset=offset), "topic") for offset in range(2)}
+    assert len(ids) == (2 if kept is None else 1)
+
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "received"),
+    [
+        (-1, NOW),
+        (0, NOW),
+        (1_790_000_000, NOW),
+        (1_790_000_000_000_000, NOW),
+        (2**63 - 1, NOW),
+        (-(2**63), NOW),
+        (1_793_491_200_000 + 86_400_001, NOW),
+        (1_793_491_200_000 + 86_400_000, NOW + timedelta(days=1)),
+        (1_793_491_200_000 - 7 * 86_400_000, NOW - timedelta(days=7)),
+    ],
+)
+def test_a_record_that_shows_no_time_came_now(milliseconds: int, received: datetime):
+    """None, seconds, microseconds, or farther ahead of us than a clock may be; a backlog keeps its times."""
+    assert ingest.received_at(Message("anomalies", 0, 0, None, b"", [], milliseconds), NOW) == received
 
 
 SAME = [
