@@ -9,10 +9,9 @@ from msgspec import Meta
 
 from pipeline.errors import Misconfigured, Rejected
 from pipeline.files import read_yaml
-from schemas import Action
+from schemas import Action, Value
 
 ESCALATE = "escalate_to_human"
-Value = float | int | str | bool
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,8 @@ from msgspec import Meta
 
 Verdict = Literal["recommend", "escalate"]
 Engine = Literal["nearest", "llm"]
+Value = float | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | str | bool
+"""A parameter's value. A whole number of any length, which JSON knows, is more than those who read it can hold."""
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -15,7 +17,7 @@ class Action(msgspec.Struct, frozen=True):
 
     name: str
     target: str
-    parameters: dict[str, float | int | str | bool] = {}
+    parameters: dict[str, Value] = {}
 
 
 class Evidence(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from litestar import Request, Response, post
 from litestar.background_tasks import BackgroundTask
 from litestar.exceptions import HTTPException
 
-from pipeline.catalogue import ESCALATE, Catalogue, Value
+from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.errors import Rejected, Unavailable
 from pipeline.gateway.feedback import Verdict, Verdicts
 from pipeline.settings import Settings
@@ -22,7 +22,7 @@ from pipeline.sinks.blocks import plain
 from pipeline.sinks.slack import Bot, open_bot, signed
 from pipeline.stages.fingerprints import digest
 from pipeline.stages.record import Record
-from schemas import Action, Decision
+from schemas import Action, Decision, Value
 
 CORRECTION = "pulseguard_correction"
 _CLICKS: dict[str, tuple[Literal["accept", "reject"], str]] = {

@@ -11,7 +11,7 @@ from pipeline.confidence import Trust
 from pipeline.errors import Rejected
 from pipeline.nearest import aimed_at, confidence_in
 from pipeline.redact import names_secret, redacted, visible
-from schemas import Action, EnrichedAnomaly, Evidence
+from schemas import Action, EnrichedAnomaly, Evidence, Value
 
 PROMPT_VERSION = "decide-v2"
 PROMPT = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
@@ -38,7 +38,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     verdict: Literal["recommend", "escalate"]
     action: str
-    parameters: dict[str, float | int | str | bool] = {}
+    parameters: dict[str, Value] = {}
     matched_incident: str | None = None
     confidence: float
     rationale: str

@@ -270,6 +270,17 @@ async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shel
     assert shelf.read == 0
 
 
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 1.5e308])
+async def test_whatever_number_an_action_may_have_is_kept(plain: Settings, embedder: Embedder, number: float) -> None:
+    """The greatest that the contract takes is found again as it was; what is greater would stop the index for all."""
+    shelf = Shelf()
+    shelf.put(Incident(id="big", title="Big", action=Action("a", "b", {"n": number})))
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        ((found,),) = await _evidence(index, ask("big"))
+    assert found.action == Action("a", "b", {"n": number})
+
+
 async def test_an_empty_index_finds_nothing(plain: Settings, embedder: Embedder) -> None:
     """Before anything is known, a search answers with an empty list."""
     async with open_index(plain, embedder) as index:

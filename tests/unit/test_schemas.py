@@ -7,8 +7,9 @@ import jsonschema
 import msgspec
 import pytest
 
+from pipeline.llm.answer import Answer
 from pipeline.sinks import feed, relay
-from schemas import Anomaly, DeadLetter
+from schemas import Anomaly, DeadLetter, Feedback, Incident
 from schemas.dead_letter import ORIGIN, PREFIX, RETRIED
 from schemas.generate import CONTRACTS, FOLDER, documents, main, render
 
@@ -162,3 +163,18 @@ def test_asyncapi_names_the_headers_of_a_dead_letter() -> None:
     fields = {f"pulseguard_{name}" for name in DeadLetter.__struct_fields__}
     assert set(headers["required"]) == fields
     assert set(headers["properties"]) == fields | {f"{PREFIX}truncated", ORIGIN}
+
+
+@pytest.mark.parametrize("digits", ["9" * 19, "1" + "0" * 400, "-1" + "0" * 400, "1e400"])
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [
+        (Incident, b'"id": "i", "title": "t", "action": {"name": "a", "target": "b", %s}'),
+        (Feedback, b'"id": "i", "decision_id": "d", "verdict": "accept", "action": {"name": "a", "target": "b", %s}'),
+        (Answer, b'"verdict": "recommend", "action": "a", "confidence": 1, "rationale": "r", %s'),
+    ],
+)  # fmt: skip
+def test_a_number_that_nobody_can_hold_is_refused(kind: type[msgspec.Struct], rest: bytes, digits: str) -> None:
+    """Whoever says it: Qdrant takes no number of 400 digits, and an index that cannot be level stops its process."""
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b"{" + rest % f'"parameters": {{"n": {digits}}}'.encode() + b"}", type=kind)
