@@ -19,7 +19,7 @@ from pipeline.confidence import load_calibration
 from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.embedding import open_embedder
-from pipeline.errors import Unavailable
+from pipeline.errors import Rejected, Unavailable
 from pipeline.gateway.app import build as build_gateway
 from pipeline.gateway.app import serve_gateway
 from pipeline.index import Index, open_index
@@ -222,7 +222,7 @@ def _start_chores(tasks: _Tasks, settings: Settings, record: Record, sender: kaf
 
 
 async def _regularly(seconds: float, work: Callable[[], Awaitable[Any]], *, at_once: bool = False) -> None:
-    """Do it every so many seconds; an outage is waited out."""
+    """Do it every so many seconds; an outage is waited out, and what is refused ends nothing."""
     wait = 0.0 if at_once else seconds
     while True:
         await asyncio.sleep(wait)
@@ -231,6 +231,8 @@ async def _regularly(seconds: float, work: Callable[[], Awaitable[Any]], *, at_o
             await work()
         except Unavailable as exc:
             log.warning("waiting", system=exc.system, detail=exc.detail)
+        except Rejected as exc:
+            log.warning("chore_refused", detail=exc.reason)
 
 
 async def _forget(record: Record, kept: timedelta) -> None:

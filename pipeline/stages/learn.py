@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import msgspec
+import structlog
 
 from pipeline.catalogue import ESCALATE
 from pipeline.errors import Rejected
@@ -19,6 +20,7 @@ from pipeline.stages.record import Lesson, Record
 from schemas import Feedback, Incident, Outcome
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 
 async def learn_incidents(messages: Sequence[Message], *, record: Record, index: Index) -> list[Rejection]:
@@ -57,7 +59,10 @@ async def learn_feedback(
 
 
 async def teach(record: Record, sender: Sender, settings: Settings) -> int:
-    """Publish an incident for each verdict that has become one; returns how many. Doing it again changes nothing."""
+    """Publish an incident for each verdict that has become one; returns how many. Doing it again changes nothing.
+
+    One that Kafka refuses for good, too large, is given up, and is in nobody's way.
+    """
     if not settings.learn_from_feedback:
         return 0
     lessons = await record.lessons()
@@ -65,8 +70,11 @@ async def teach(record: Record, sender: Sender, settings: Settings) -> int:
     for lesson in lessons:
         incident = incident_of(lesson)
         if incident is not None:
-            await sender.send(settings.topic_incidents, incident.id.encode(), msgspec.json.encode(incident))
-            taught += 1
+            try:
+                await sender.send(settings.topic_incidents, incident.id.encode(), msgspec.json.encode(incident))
+                taught += 1
+            except Rejected as exc:
+                log.warning("lesson_refused", feedback=lesson.feedback.id, incident=incident.id, detail=exc.reason)
         await record.learned(lesson.feedback.id)
     return taught
 

@@ -1,11 +1,14 @@
 """What a verdict teaches."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
 
-from pipeline.stages.learn import incident_of
+from pipeline.errors import Rejected
+from pipeline.settings import Settings
+from pipeline.stages.learn import incident_of, teach
 from pipeline.stages.record import Lesson
 from schemas import Action, Anomaly, Feedback
 from tests.unit.test_blocks import decision
@@ -42,6 +45,37 @@ def test_a_verdict(why: str, said: dict[str, object], resolved: bool, learned: t
         assert made.id == "inc-ep_1"
         assert (made.error_type, made.service, made.symptoms) == ("timeout", "web", "slow. no answer")
         assert made.mitigation == ("slow" if made.action == decision("slow").action else "")
+
+
+class Played:
+    """The record and the sender at once: verdicts that nothing was learned from, and a Kafka with a limit."""
+
+    def __init__(self, *comments: str) -> None:
+        made = decision("slow")
+        self.waiting = [
+            Lesson(Feedback(id=f"fb-{n}", decision_id="dec_1", verdict="accept", worked=True, comment=comment),
+                   msgspec.structs.replace(made, episode_id=f"ep-{n}"), Anomaly(error_type="e"), NOW, resolved=True)
+            for n, comment in enumerate(comments)
+        ]  # fmt: skip
+        self.sent: list[bytes | None] = []
+
+    async def lessons(self) -> list[Lesson]:
+        return self.waiting
+
+    async def learned(self, feedback_id: str) -> None:
+        self.waiting = [lesson for lesson in self.waiting if lesson.feedback.id != feedback_id]
+
+    async def send(self, _: str, key: bytes | None, value: bytes) -> None:
+        if len(value) > 1_000_000:
+            raise Rejected("Kafka refuses the record: too large")
+        self.sent.append(key)
+
+
+async def test_a_lesson_that_kafka_refuses_is_in_nobodys_way() -> None:
+    """It is given up; those after it are taught, and it does not come back."""
+    played: Any = Played("x" * 1_000_000, "restarted")
+    assert await teach(played, played, Settings()) == 1
+    assert (played.sent, played.waiting) == ([b"inc-ep-1"], [])
 
 
 def test_an_advice_to_call_a_human_teaches_nothing():
