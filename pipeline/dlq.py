@@ -50,7 +50,7 @@ def dlq_show(letter: Annotated[str, typer.Argument(help="Its name in `dlq list`:
     """One dead letter whole: its headers, and its bytes as they came."""
     found = letters.named(_dead_letters(), letter)
     for name, value in found.headers:
-        out.print(f"{name}: {value.decode(errors='replace')}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{name}: {(value or b'').decode(errors='replace')}", markup=False, highlight=False, soft_wrap=True)
     key = "none" if found.key is None else repr(found.key)
     out.print(f"key: {key}", markup=False, highlight=False)
     sys.stdout.flush()

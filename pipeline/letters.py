@@ -47,7 +47,7 @@ def place(letter: Message) -> str:
 
 def about(letter: Message) -> dict[str, str]:
     """Why and where from, as the headers tell; a dash where they do not."""
-    found = {name.removeprefix(PREFIX): value.decode(errors="replace") for name, value in letter.headers}
+    found = {name.removeprefix(PREFIX): (value or b"").decode(errors="replace") for name, value in letter.headers}
     return {name: found.get(name, "-") for name in _FIELDS}
 
 

@@ -9,7 +9,8 @@ from schemas import DeadLetter, Reason
 from schemas.dead_letter import ORIGIN, PREFIX
 
 SOURCE = b"pulseguard"
-_KEPT_AFTER_REFUSAL = 500_000
+_KEPT_AFTER_REFUSAL, _KEPT_BESIDE = 500_000, 50_000
+"""Bytes of a value, and of a key or of the headers beside it, that are kept of a record that Kafka refuses."""
 
 
 def event_headers(event_type: str, event_id: str, message: Message | None = None) -> Headers:
@@ -33,7 +34,8 @@ async def bury(
     """Dead-letter a message: its bytes and key as they came, our headers after its own.
 
     ``topic_id`` is Kafka's id of the topic it came from, where its place there makes its identity.
-    Where Kafka refuses the record as too large, its beginning is kept and the header ``pulseguard_truncated`` says so.
+    Where Kafka refuses the record as too large, the beginnings of its value and key and its small headers are kept, and
+    the header ``pulseguard_truncated`` says so.
     """
     letter = DeadLetter(
         reason=reason, message=text[:2000], topic=message.topic, partition=message.partition,
@@ -43,9 +45,21 @@ async def bury(
     if origin is None and topic_id is not None:
         origin = origin_of(message, topic_id)
     own = [header for header in message.headers if not header[0].startswith(PREFIX)]
-    headers = [*own, *letter.headers(), *([(ORIGIN, origin)] if origin else [])]
+    ours = [*letter.headers(), *([(ORIGIN, origin)] if origin else [])]
     try:
-        await sender.send(topic, message.key, message.value, headers)
+        await sender.send(topic, message.key, message.value, [*own, *ours])
     except Rejected:
-        cut = (message.value or b"")[:_KEPT_AFTER_REFUSAL]
-        await sender.send(topic, message.key, cut, [*headers, (f"{PREFIX}truncated", b"true")])
+        key, value = message.key and message.key[:_KEPT_BESIDE], message.value and message.value[:_KEPT_AFTER_REFUSAL]
+        await sender.send(topic, key, value, [*_small(own), *ours, (f"{PREFIX}truncated", b"true")])
+
+
+def _small(headers: Headers) -> Headers:
+    """Those that there is room for."""
+    kept: Headers = []
+    room = _KEPT_BESIDE
+    for name, value in headers:
+        size = len(name.encode()) + len(value or b"") + 10  # and what Kafka writes beside them
+        if size <= room:
+            kept.append((name, value))
+            room -= size
+    return kept

@@ -23,6 +23,16 @@ class Topic:
         self.records.append(Message(topic, 1, len(self.records), key, value, headers or [], 1_000_000))
 
 
+class Narrow(Topic):
+    """One that takes no more than Kafka does where nothing is set."""
+
+    async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
+        beside = sum(len(name) + len(said or b"") + 4 for name, said in headers or [])
+        if len(key or b"") + len(value or b"") + beside > 1_000_000:
+            raise Rejected("Kafka refuses the record: too large")
+        await super().send(topic, key, value, headers)
+
+
 ANOMALY = Anomaly(error_type="x")
 FIRST = Message("anomalies", 3, 42, b"k", b"{}", [("traceparent", b"00-1"), ("pulseguard_reason", b"forged")], 1)
 
@@ -45,6 +55,29 @@ async def test_an_anomaly_keeps_its_id_however_often_it_is_tried_again():
         assert dict(message.headers)["traceparent"] == b"00-1"
         assert sum(name == "pulseguard_origin" for name, _ in message.headers) == 1
     assert identify(ANOMALY, message, "another topic") == identify(ANOMALY, FIRST, "tid")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (b"k" * 2_000_000, b"v", []),
+        (b"k", b"v" * 2_000_000, [("a", b"1")]),
+        (b"k", b"v", [("big", b"h" * 2_000_000), ("traceparent", b"00-1"), ("none", None)]),
+        (None, None, [("n", b"")] * 300_000),
+    ],
+)
+async def test_what_kafka_refuses_as_too_large_is_buried_cut(key: bytes | None, value: bytes | None, headers: Headers):
+    """Whatever of the record it is that is too large; a record without a value stays one."""
+    narrow = Narrow()
+    await bury(narrow, "dlq", Message("anomalies", 3, 42, key, value, headers, 1), "rejected", "why", "tid")  # type: ignore[arg-type]
+    (letter,) = narrow.records
+    said = dict(letter.headers)
+    assert (said["pulseguard_truncated"], said["pulseguard_reason"]) == (b"true", b"rejected")
+    assert (key or b"").startswith(letter.key or b"")
+    assert (value or b"").startswith(letter.value or b"")
+    assert (letter.value is None) is (value is None)
+    assert "traceparent" in said or ("traceparent", b"00-1") not in headers
+    assert about(letter)["reason"] == "rejected"
 
 
 def test_a_topic_made_anew_repeats_no_id():
