@@ -8,8 +8,10 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import structlog
 
 from pipeline.confidence import Calibration, trust
+from pipeline.errors import Rejected
 from pipeline.index import Found, Index
 from pipeline.kafka import Sender
 from pipeline.settings import Settings
@@ -25,6 +27,8 @@ MOST = 200
 _AT_ONCE = 8
 _LOST_AFTER = timedelta(seconds=60)
 """When a revision that was written down and has no decision is asked for again: its worker may have died between."""
+
+log = structlog.get_logger()
 
 
 class Reconsideration:
@@ -42,19 +46,21 @@ class Reconsideration:
 
     async def __call__(self) -> int:
         """Ask for what has to be decided again; returns how many that were. Once after a start, too."""
-        asked = await self._record.overdue(_LOST_AFTER)
-        found = await self._looked_up(asked)
+        lost = await self._record.overdue(_LOST_AFTER)
+        for standing, now in zip(lost, await self._looked_up(lost), strict=True):
+            await self._ask(standing, now)
+            await self._record.asked(standing)
         level = self._index.level
+        revised: list[tuple[Standing, Found]] = []
         if level != self._level:
             for standing, now in await self._better():
-                revised = await self._record.revise(standing)
-                if revised is not None:
-                    asked.append(revised)
-                    found.append(now)
-        for standing, now in zip(asked, found, strict=True):
+                next_one = await self._record.revise(standing)
+                if next_one is not None:
+                    revised.append((next_one, now))
+        for standing, now in revised:
             await self._ask(standing, now)
         self._level = level
-        return len(asked)
+        return len(lost) + len(revised)
 
     async def _better(self) -> list[tuple[Standing, Found]]:
         """Episodes whose last decision would be another one for what is known now, and what is found for them."""
@@ -98,4 +104,7 @@ class Reconsideration:
             received_at=datetime.now(UTC),  # the anomaly may be hours old: a decision's latency counts from what asked
             timings={},
         )
-        await publish(self._sender, self._settings.topic_enriched, enriched)
+        try:
+            await publish(self._sender, self._settings.topic_enriched, enriched)
+        except Rejected as exc:  # what was learned is too large to tell: the others are asked for all the same
+            log.warning("revision_refused", episode=one.episode_id, revision=one.revision, detail=exc.reason)

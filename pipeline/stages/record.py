@@ -18,7 +18,7 @@ from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
 from pipeline.stages.provenance import EXPLANATIONS, FORGET, explanation_of
-from pipeline.stages.revise import Standing, overdue, revise, standing
+from pipeline.stages.revise import Standing, asked, overdue, revise, standing
 from pipeline.stages.save import Made, save
 from schemas import Anomaly, Decision, Explanation, Feedback, Incident, TrackRecord
 
@@ -104,9 +104,14 @@ class Record:
             return await standing(connection, most, revisions)
 
     async def overdue(self, after: timedelta) -> list[Standing]:
-        """Revisions that `revise` made so long ago, and that have no decision; each is told once."""
+        """Revisions that `revise` made so long ago, and that have no decision; each is told until it is `asked`."""
         async with self.connection() as connection:
             return await overdue(connection, after)
+
+    async def asked(self, found: Standing) -> None:
+        """An overdue revision was asked for again."""
+        async with self.connection() as connection:
+            await asked(connection, found)
 
     async def revise(self, found: Standing) -> Standing | None:
         """Give an episode another revision for what was learned; None where somebody else was first."""

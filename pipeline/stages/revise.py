@@ -33,9 +33,15 @@ async def standing(connection: Any, most: int, revisions: int) -> list[Standing]
 async def overdue(connection: Any, after: timedelta) -> list[Standing]:
     """Those that were to be decided again for what was learned, so long ago that they may never have been asked for.
 
-    Each is told once: what cannot be decided is not asked for ever.
+    Each is told until it is `asked`. Of those that nobody waits for any more the mark goes here.
     """
-    return [_standing(row) for row in await connection.fetch(f"{_OLD} {_STANDING} {_UNDECIDED}", list(ACTIVE), after)]
+    rows = await connection.fetch(f"{_OLD} {_STANDING} {_UNDECIDED}", list(ACTIVE), after)
+    return [_standing(row) for row in rows]
+
+
+async def asked(connection: Any, found: Standing) -> None:
+    """It was asked for again, once: what cannot be decided is not asked for ever."""
+    await connection.execute(_ASKED, found.episode_id, found.revision)
 
 
 async def revise(connection: Any, found: Standing) -> Standing | None:
@@ -64,13 +70,15 @@ ORDER BY episodes.ordinal DESC LIMIT $2
 """
 _OLD = """
 WITH old AS (
-    UPDATE revisions SET learned_at = NULL WHERE learned_at < now() - $2::interval RETURNING episode_id, revision
+    UPDATE revisions SET learned_at = NULL FROM episodes
+    WHERE learned_at < now() - $2::interval AND episodes.id = episode_id
+        AND NOT (episodes.revision = revisions.revision AND state = ANY($1) AND decided IS NULL)
 )
 """
 _UNDECIDED = """
-JOIN old ON old.episode_id = episodes.id AND old.revision = episodes.revision
-WHERE episodes.state = ANY($1) AND episodes.decided IS NULL
+WHERE revisions.learned_at < now() - $2::interval AND episodes.state = ANY($1) AND episodes.decided IS NULL
 """
+_ASKED = "UPDATE revisions SET learned_at = NULL WHERE episode_id = $1 AND revision = $2"
 _REVISE = """
 WITH revised AS (
     UPDATE episodes SET revision = revision + 1, revised_spike = spike, decided = NULL

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pipeline.confidence import Calibration, Logistic
-from pipeline.errors import Unavailable
+from pipeline.errors import Rejected, Unavailable
 from pipeline.index import Found
 from pipeline.settings import Settings
 from pipeline.stages.reconsider import Reconsideration
@@ -36,10 +36,13 @@ class Played:
         self.lost: list[Standing] = []
         self.sent: list[EnrichedAnomaly] = []
         self.away = False
+        self.too_large: bytes | None = None
 
     async def overdue(self, after: timedelta) -> list[Standing]:
-        lost, self.lost = self.lost, []
-        return lost
+        return self.lost
+
+    async def asked(self, found: Standing) -> None:
+        self.lost = [one for one in self.lost if one != found]
 
     async def standing(self, most: int, revisions: int) -> list[Standing]:
         return self.episodes[:most]
@@ -63,6 +66,8 @@ class Played:
     async def send(self, topic: str, key: bytes, value: bytes, headers: Any) -> None:
         if self.away:
             raise Unavailable("kafka", "gone")
+        if key == self.too_large:
+            raise Rejected("Kafka refuses the record")
         self.sent.append(msgspec.json.decode(value, type=EnrichedAnomaly))
 
 
@@ -126,7 +131,17 @@ async def test_what_was_written_down_and_not_asked_is_asked(played: Any) -> None
     played.away = True
     with pytest.raises(Unavailable):
         await reconsider()
-    played.away, played.episodes = False, []
+    played.episodes = []
     played.lost = [replace(standing("ep_2"), revision=3)]
-    assert await reconsider() == 1
+    with pytest.raises(Unavailable):
+        await reconsider()
+    played.away = False
+    assert [await reconsider() for _ in range(2)] == [1, 0]
     assert [(asked.episode_id, asked.revision) for asked in played.sent] == [("ep_2", 3)]
+
+
+async def test_what_kafka_refuses_is_in_nobodys_way(played: Any) -> None:
+    """It is asked for once, and what comes after it is asked for, too."""
+    played.lost, played.too_large = [replace(standing("ep_2"), fingerprint="large")], b"large"
+    assert [await opened(played)() for _ in range(2)] == [2, 1]
+    assert [asked.episode_id for asked in played.sent] == ["ep_1", "ep_1"]
