@@ -53,8 +53,7 @@ def explanation_of(row: Any) -> Explanation:
 
 FORGET = """
 DELETE FROM provenance WHERE decision_id IN (
-    SELECT decision_id FROM provenance JOIN decisions ON decisions.id = decision_id
-    WHERE decisions.created_at < $1 ORDER BY decisions.created_at LIMIT 1000
+    SELECT decision_id FROM provenance WHERE made_at < $1 ORDER BY made_at LIMIT 1000
 ) RETURNING 1
 """
 EXPLANATIONS = """

@@ -64,8 +64,8 @@ saved AS (
     ON CONFLICT (id) DO NOTHING RETURNING id
 ),
 kept AS (
-    INSERT INTO provenance (decision_id, body)
-    SELECT id, came_of FROM made JOIN saved USING (id) WHERE came_of IS NOT NULL
+    INSERT INTO provenance (decision_id, body, made_at)
+    SELECT id, came_of, created_at FROM made JOIN saved USING (id) WHERE came_of IS NOT NULL
 ),
 measured AS (
     UPDATE episodes SET decided = made.occurrences FROM made

@@ -16,7 +16,7 @@ import websockets
 
 from pipeline.confidence import load_calibration, trust
 from pipeline.explain import explained
-from pipeline.stages.provenance import provenance_of
+from pipeline.stages.provenance import FORGET, provenance_of
 from pipeline.stages.record import Record
 from schemas import ModelCall, Signals
 from tests.integration.test_record import decision as record_of
@@ -214,6 +214,16 @@ async def test_old_provenance_is_forgotten_and_decisions_stay(record: Record):
     assert [await record.forget_provenance(limit) for _ in range(2)] == [1, 0]
     assert (await explained(record, "dec_old")).provenance is None
     assert (await explained(record, "dec_new")).provenance is not None
+
+
+async def test_forgetting_looks_at_no_decision(record: Record):
+    """Of those there are ever more, and nearly all have nothing left to forget."""
+    async with record.connection() as connection:
+        await connection.execute("SET enable_seqscan = off")  # what it may do where the tables are large
+        plan = [row[0] for row in await connection.fetch(f"EXPLAIN {FORGET}", datetime.now(UTC))]
+        await connection.execute("RESET enable_seqscan")
+    assert any("provenance_oldest" in line for line in plan), plan
+    assert not any("decisions" in line for line in plan), plan
 
 
 @pytest.mark.asyncio(loop_scope="module")
