@@ -77,6 +77,8 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = super()._create_worker_consumer(transport)
         # Faust fixes 1,500 ms. A broker that does not wake a waiting fetch (the embedded one) turns that into latency.
         consumer._fetch_max_wait_ms = transport.fetch_wait_ms  # noqa: SLF001
+        # As our other clients do: what a producer's transaction took back was never said.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
         return consumer
 
     async def seek_to_committed(self) -> Any:

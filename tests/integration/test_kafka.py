@@ -1,17 +1,19 @@
 """The clients against a broker that goes away, and topics that are made anew."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from pipeline import kafka
+from pipeline import kafka, worker
 from pipeline.errors import Unavailable
 from pipeline.kafka import send
 from pipeline.settings import Settings
+from pipeline.settle import Rejection
 from tests import brokers
 from tests.conftest import on
 from tests.program import until
@@ -141,3 +143,38 @@ async def known(settings: Settings) -> str | None:
         return await kafka.topic_id(settings, settings.topic_decisions)
     except Unavailable:
         return None
+
+
+@pytest.mark.fails_on("embedded", reason="the embedded broker knows no transactions")
+async def test_what_a_producer_took_back_is_handed_to_nobody(kafka_server: brokers.Broker):
+    """Of two transactions, the first of which is aborted, the worker is given the second alone."""
+    settings = replace(on(kafka_server), topic_anomalies=f"anomalies-{uuid4().hex[:8]}")
+    await kafka.create_topics(settings)
+    producer = Producer({"bootstrap.servers": kafka_server.bootstrap, "transactional.id": uuid4().hex})
+    await asyncio.to_thread(producer.init_transactions, 20)
+    for value, end in ((b"taken back", producer.abort_transaction), (b"meant", producer.commit_transaction)):
+        producer.begin_transaction()
+        producer.produce(settings.topic_anomalies, value, partition=0)
+        await asyncio.to_thread(producer.flush, 20)
+        await asyncio.to_thread(end, 20)
+    came: list[bytes | None] = []
+
+    async def work(messages: Sequence[kafka.Message]) -> list[Rejection]:
+        came.extend(message.value for message in messages)
+        return []
+
+    async def bury(*_: object) -> None:
+        raise AssertionError("nothing is wrong with it")
+
+    async def meant() -> bool:
+        return b"meant" in came
+
+    app = worker.build(settings)
+    worker.in_batches(app, settings.topic_anomalies, "taken", work, bury)
+    running = asyncio.create_task(worker.run(app, asyncio.Event()))
+    try:
+        await until(meant, 60, what="the second transaction")
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert came == [b"meant"]
