@@ -24,12 +24,17 @@ from pipeline.offsets import Progress
 WRITTEN_FOR = "0.15.3"
 BATCH = 500
 """The most records that are handed over at once."""
+BATCH_BYTES = 8 * 2**20
+"""The most bytes of values, but for a single record: what is counted together must be done within one statement's time.
+
+A fetch is limited too, but before it is unpacked: a megabyte of zstd may be hundreds.
+"""
 
 
 class Batch(tuples.ConsumerMessage):  # type: ignore[misc]
     """Records of one partition in their order, as one of Faust's messages: its offset is the last one's."""
 
-    __slots__ = ("records",)
+    __slots__ = ("records", "weight")
 
     def __init__(self, tp: Any, records: Sequence[Any], generation: int) -> None:
         last = records[-1]
@@ -38,6 +43,7 @@ class Batch(tuples.ConsumerMessage):  # type: ignore[misc]
             None, 0, 0, tp, generation_id=generation,
         )  # fmt: skip
         self.records = records
+        self.weight = sum(map(_weight, records))
 
     @property
     def offsets(self) -> list[int]:
@@ -195,7 +201,18 @@ async def _sought(consumer: Any) -> dict[Any, int | None]:
 
 
 def _cut(records: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (records[start : start + size] for start in range(0, len(records), size))
+    start = weight = 0
+    for place, record in enumerate(records):
+        weight += _weight(record)
+        if place > start and (place - start == size or weight > BATCH_BYTES):
+            yield records[start:place]
+            start, weight = place, _weight(record)
+    if records:
+        yield records[start:]
+
+
+def _weight(record: Any) -> int:
+    return len(record.value or b"")
 
 
 def _wake(future: Any) -> None:

@@ -106,7 +106,7 @@ def overlapping(app: faust.App, topic: str, name: str, work: WorkInTurn, bury: B
             while True:
                 await slots.acquire()
                 events = [await waiting.get()]
-                while sum(len(event.message.records) for event in events) < handover.BATCH and not waiting.empty():
+                while not _is_full(events) and not waiting.empty():
                     events.append(waiting.get_nowait())
                 passed = asyncio.Event()
                 group.create_task(one(events, before, passed), name=name)
@@ -166,6 +166,14 @@ async def _announce(app: faust.App, ready: asyncio.Event) -> None:
     while not app.consumer.assignment():
         await asyncio.sleep(0.05)
     ready.set()
+
+
+def _is_full(events: Sequence[Any]) -> bool:
+    batches = [event.message for event in events]
+    return (
+        sum(len(batch.records) for batch in batches) >= handover.BATCH
+        or sum(batch.weight for batch in batches) >= handover.BATCH_BYTES
+    )
 
 
 def _messages(events: Sequence[Any]) -> list[Message]:

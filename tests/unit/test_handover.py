@@ -1,5 +1,7 @@
 """What Faust's consumer hands over, and when it fetches."""
 
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,14 +14,16 @@ from faust.types import TP
 from pipeline import handover
 from pipeline.handover import BatchConsumer, check_version
 from pipeline.kafka import Message
+from pipeline.settle import Rejection, Turn
+from pipeline.worker import overlapping
 
 STORM, OTHER, ASKED = TP("anomalies", 0), TP("anomalies", 1), TP("anomalies.enriched", 0)
 
 
-def records(tp: TP, count: int, first: int = 0) -> list[Any]:
+def records(tp: TP, count: int, first: int = 0, value: bytes | None = b"v") -> list[Any]:
     return [
         ConsumerRecord(
-            tp.topic, tp.partition, first + n, 1_700_000_000_123, 0, b"k", b"v", None, 1, 1, (("ce_id", b"1"),)
+            tp.topic, tp.partition, first + n, 1_700_000_000_123, 0, b"k", value, None, 1, 1, (("ce_id", b"1"),)
         )
         for n in range(count)
     ]
@@ -62,6 +66,62 @@ async def test_many_records_are_one_event_and_what_asks_for_decisions_comes_firs
     assert got[:2] == [(ASKED, [7]), (ASKED, [8])]
     assert [(tp, len(offsets)) for tp, offsets in got[2:]] == [(STORM, 500), (STORM, 500), (STORM, 200)]
     assert [offset for _, offsets in got[2:] for offset in offsets] == list(range(1200))
+
+
+@pytest.mark.parametrize(
+    ("bytes_each", "counts"),
+    [(2**20, [8, 8, 4]), (2**18, [20]), (5 * 2**20, [1] * 20), (9 * 2**20, [1] * 20), (0, [20])],
+)
+async def test_what_is_handed_over_at_once_is_limited_in_bytes(bytes_each: int, counts: list[int]):
+    """A fetch of a megabyte may unpack to hundreds; a record that is larger than the limit goes alone."""
+    got = await Consumer({STORM: records(STORM, 20, value=bytes(bytes_each) or None), OTHER: []}).fetched()
+    assert [len(offsets) for _, offsets in got] == counts
+    assert [offset for _, offsets in got for offset in offsets] == list(range(20))
+
+
+@pytest.mark.parametrize(("bytes_each", "counts"), [(0, [100, 500, 500, 100]), (2**20, [100, 100, 100])])
+async def test_what_is_worked_on_at_once_is_limited_too(bytes_each: int, counts: list[int]):
+    """While three batches are under way the rest is gathered, up to as many records or bytes as go together."""
+    size = counts[0]
+    events = [
+        SimpleNamespace(message=handover.Batch(STORM, records(STORM, size, size * n), 3), ack=lambda: True)
+        for n in range(sum(counts) // size)
+    ]
+    for event in events:
+        event.message.weight = bytes_each * size
+    began: list[int] = []
+    go = asyncio.Event()
+
+    async def work(messages: Sequence[Message], *, turn: Turn) -> list[Rejection]:
+        began.append(len(messages))
+        async with turn(len(messages)):
+            await go.wait()
+        return []
+
+    async def stream() -> AsyncIterator[Any]:
+        yield events[0]
+        while not began:
+            await asyncio.sleep(0)
+        for event in events[1:]:
+            yield event
+        go.set()
+        while sum(began) < sum(counts):
+            await asyncio.sleep(0)
+
+    agents: list[Any] = []
+    app: Any = SimpleNamespace(
+        transport=SimpleNamespace(batch_sizes={}),
+        topic=lambda *_, **__: None,
+        agent=lambda *_, **__: agents.append,
+    )
+    overlapping(app, "anomalies", "counted", work, lambda *_: asyncio.sleep(0))
+    running = asyncio.create_task(agents[0](SimpleNamespace(noack=lambda: SimpleNamespace(events=stream))))
+    async with asyncio.timeout(10):
+        while sum(began) < sum(counts):
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait([running])
+    assert began == counts
 
 
 async def test_a_record_is_what_it_was_in_kafka():
