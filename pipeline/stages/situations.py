@@ -82,7 +82,7 @@ class Hold:
 
     def reaches(self, at: datetime, gap: timedelta) -> bool:
         """Whether what began ``at`` is near enough."""
-        return self.first - gap <= at <= self.last + gap
+        return self.first - at <= gap and at - self.last <= gap  # no date is so far that this overflows
 
 
 @dataclass(frozen=True, slots=True)

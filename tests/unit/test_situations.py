@@ -75,6 +75,12 @@ def test_a_chain_goes_on_while_something_begins() -> None:
     assert len(set(situations.values())) == 1
 
 
+def test_a_gap_may_be_longer_than_the_calendar() -> None:
+    """For whom every episode of a service is one situation."""
+    situations, _ = correlate([beginning(f"ep_{n}", n * 1e8, service="a") for n in range(3)], {}, timedelta.max, SHOP)
+    assert len(set(situations.values())) == 1
+
+
 def test_when_a_fault_began() -> None:
     """As the sender says, but not after Kafka had it."""
     assert began(Anomaly(error_type="e"), START) == START
