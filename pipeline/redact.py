@@ -3,70 +3,152 @@
 Every repetition below is bounded, or starts only where its own characters do not precede it.
 """
 
+import base64
 import re
 import unicodedata
+from collections.abc import Callable
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Characters that count as printable and show nothing: messages are hidden in them."""
+_ON_TOP = (
+    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff"
+    "\u20d0-\u20ff\ufe20-\ufe2f"
+)
+_PILE = re.compile(f"([{_ON_TOP}]{{4}})[{_ON_TOP}]+")
+"""More marks on one letter than any language has: piled up, they cover the lines above and below."""
 
 _SECRET = (
-    r"pass(?:word|wd|phrase)|pwd|secret|token|credentials?|authorization"  # noqa: S105
-    r"|(?:api|access|account|private|signing|encryption)[_-]?key"
+    r"pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?|authorization"  # noqa: S105
+    r"|(?<![A-Za-z0-9])p(?:ass|w)(?=\W{0,8}+(?!\d+\b)\S|$)"  # but not in "12 pass, 3 fail" as metrics write it
+    r"|(?:api|access|account|private|secret|signing|encryption|master|pre-?shared|shared|auth|subscription|session)[_-]?key"
 )
-_SECRET_NAME = re.compile(rf"(?:{_SECRET})$", re.IGNORECASE)
+_SECRET_NAME = re.compile(rf"(?:{_SECRET}|cookie)$", re.IGNORECASE)
+_STATE = (
+    r"(?:expired|invalid|missing|null|none|true|false|incorrect|required|wrong|empty|denied|failed|rejected|unset)"
+    r"""[.,;:)\]}"']{0,4}(?:\s|$)"""
+)
+"""What follows the name of a secret and is none."""
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
     re.DOTALL,
 )
+_KEY_IN_BASE64 = re.compile(r"LS0tLS1CRUdJTi(?:BSU0Eg|BQUklW|BFQyBQ|BPUEVO|BFTkNS|BEU0Eg|BQR1Ag)[\w+/=]*+", re.ASCII)
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{5,}+\.[\w-]{5,}+(?:\.[\w-]*+)?", re.ASCII)
 _WELL_KNOWN = re.compile(
     r"(?<![A-Za-z0-9])(?:"
-    r"(?:AKIA|ASIA)[0-9A-Z]{16}|gh[opsur]_[A-Za-z0-9]{30,255}|github_pat_\w{22,255}|glpat-[\w-]{20,255}"
-    r"|xox[a-z]-[\w-]{10,255}|xapp-[\w-]{10,255}|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,255}"
-    r"|sk-(?=[A-Za-z_-]{0,60}\d)[\w-]{20,255}|AIza[\w-]{35}|ya29\.[\w-]{20,255}|npm_[A-Za-z0-9]{36}|pypi-[\w-]{50,255}"
-    r"|SG\.[\w-]{16,64}\.[\w-]{16,64}|hf_[A-Za-z0-9]{30,64}|dop_v1_[a-f0-9]{64}|hv[sb]\.[\w-]{24,255}"
+    # clouds
+    r"(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|AIza[\w-]{35}|ya29\.[\w-]{20,255}|GOCSPX-[\w-]{20,255}"
+    r"|[\w~.]{3}\dQ~[\w~.-]{31,34}|do[opr]_v1_[a-f0-9]{64}|dapi[a-f0-9]{32}|hv[sbr]\.[\w-]{24,255}"
+    # code and packages
+    r"|gh[opsur]_[A-Za-z0-9]{30,255}|github_pat_\w{22,255}"
+    r"|gl(?:pat|ptt|dt|rt|cbt|soat|oas|ft|imt|agent)-[\w-]{20,255}|AT[AC]TT3x[\w=-]{40,255}"
+    r"|npm_[A-Za-z0-9]{36}|pypi-[\w-]{50,255}|rubygems_[a-f0-9]{48}|dckr_pat_[\w-]{20,255}"
+    # chat, mail, payments
+    r"|xox[a-z](?:\.xox[a-z])?-[\w-]{10,255}|xapp-[\w-]{10,255}|(?:bot)?\d{8,10}:AA[\w-]{33}"
+    r"|SG\.[\w-]{16,64}\.[\w-]{16,64}|SK[a-f0-9]{32}|key-[a-f0-9]{32}"
+    r"|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,255}|whsec_[A-Za-z0-9+/]{24,255}|shp(?:at|ca|pa|ss)_[a-f0-9]{32}"
+    # models, monitoring, keys
+    r"|sk-(?:(?:proj|svcacct|admin|ant|or)-[\w-]{20,255}|(?=[A-Za-z]{0,60}\d)[A-Za-z0-9]{20,255})"
+    r"|hf_[A-Za-z0-9]{30,64}|gsk_[A-Za-z0-9]{40,255}|xai-[A-Za-z0-9]{60,255}|pplx-[A-Za-z0-9]{40,255}"
+    r"|glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|glc_[\w+/=-]{32,255}|NRAK-[A-Z0-9]{27}|sntry[su]_[\w+/=-]{32,255}"
+    r"|AGE-SECRET-KEY-1[0-9A-Z]{58}"
     r")",
     re.ASCII,
 )
-_HOOK = re.compile(r"(hooks\.slack\.com/(?:services|workflows|triggers)/)[\w/-]{8,255}", re.ASCII)
-_USERINFO = re.compile(r"://[^\s/?#]{1,512}@")
-_BEARER = re.compile(r"\b(bearer|basic)(\s{1,4})(?=[A-Za-z._~+/=-]{0,200}\d)[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE)
-_PAIR = re.compile(
-    rf"""((?:{_SECRET})\\?["']?\s{{0,3}}[=:]\s{{0,3}})"""
-    r"""(?!\[redacted|/|(?:expired|invalid|missing|null|none|true|false|incorrect|required|wrong|empty)\b)"""
-    r"""("(?:[^"\\]|\\.){1,512}"|'[^'\n]{1,512}'|\\"[^"\\]{1,512}\\"|(?:(?:basic|bearer|token)\s{1,3})?[^\s,;&"'\\]{3,})""",
+_HOOK = re.compile(
+    r"(hooks\.slack\.com/(?:services|workflows|triggers)/|discord(?:app)?\.com/api/webhooks/\d{1,25}/"
+    r"|webhook\.office\.com/webhookb2/|events\.pagerduty\.com/integration/)[\w/@-]{8,255}",
+    re.ASCII,
+)
+_SIGNATURE = re.compile(r"""([?&](?:sig|signature|x-(?:amz|goog)-signature)=)[^&\s"'<>]{16,}+""", re.IGNORECASE)
+_USERINFO = re.compile(
+    r"""://(?!git@)(?:[^\s/?#]{1,512}|[^\s/?#:@\[]{0,100}:(?!\d{1,5}[/?#])[^\s@"'<>]{1,200})@(?=[\w.\[-])"""
+)
+_ORACLE = re.compile(r"(jdbc:oracle:\w{1,10}:)[^\s/@]{1,100}/[^\s@]{1,200}@")
+_HEADER = re.compile(
+    r"""\b((?:set-)?cookie["']?:\s{0,3}(?=\S)|authorization["']?\s{0,3}[:=]\s{0,3}(?=(?:aws4|digest|signature|oauth)\b))"""
+    r"""(?:(?<=:)[^\n"']{3,}+|[^\n]{3,}+)""",
     re.IGNORECASE,
 )
-_EMAIL = re.compile(
-    r"(?<![\w.+%-])[\w.+%-]++@(?:[A-Za-z0-9-]{1,63}\.){1,8}"
-    r"(?!(?:service|socket|timer|mount|target|scope|slice|local|internal|svc)\b)[A-Za-z]{2,24}\b"
+_BEARER = re.compile(r"\b(bearer|basic)(\s{1,4})(?=[A-Za-z._~+/=-]{0,200}\d)[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE)
+_BASIC = re.compile(r"""\b(basic\s{1,4}|_?auth["']?\s{0,3}[=:]\s{0,3}["']?)([A-Za-z0-9+/]{8,}+={0,2})""", re.IGNORECASE)
+_PAIR = re.compile(
+    rf"""((?:{_SECRET})\\?["']?(?:(?: is)?\s{{0,3}}(?:=>?+|:=?+)\s{{0,3}}|>))"""
+    rf"""(?!["']?\[redacted|/|secret\s\\?"|{_STATE})"""
+    r"""("(?:[^"\\\n]|\\.)++"?|'(?:[^'\\\n]|\\.)++'?|\\"[^"\\]{1,512}\\["]"""
+    r"""|[^\s;"'&=\\][^;"'&=\n]{0,63}(?=;\s?\w[\w ]{0,30}=)"""
+    r"""|(?:(?:basic|bearer|token|apikey|negotiate)\s{1,3})?[^\s,;&"'\\]{3,}+)""",
+    re.IGNORECASE,
 )
-_CARD = re.compile(r"(?<![\w.-])(?:\d[ -]?){12,18}\d(?![\w.-])", re.ASCII)
-_CARD_KIND = re.compile(r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|6(?:011|5\d\d)\d{12}")
-_IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)", re.ASCII)
+_FLAG = re.compile(
+    rf"""((?<!\S)--?[\w-]{{0,40}}?(?:{_SECRET})\s{{1,3}}|\bsshpass\s{{1,3}}-p\s{{0,3}}|\bredis-cli\b[^\n|;]{{0,200}}?\s-a\s{{1,3}}"""
+    r"""|\b(?:mongo\w{0,5}|docker\s{1,3}login)\b[^\n|;]{0,200}?\s-p\s{1,3}"""
+    r"""|\blogin\s{1,3}\S{1,100}\s{1,3}password\s{1,3}|\b(?:password|identified\s{1,3}by)\s{1,3}(?='))"""
+    rf"""(?!-|["']?\[redacted|{_STATE})("[^"\n]++"|'[^'\n]++'|[^\s"']++)""",
+    re.IGNORECASE,
+)
+_MYSQL = re.compile(r"""(\b(?:mysql|mariadb)[^\n|;]{0,200}?\s-p)['"]?[^\s'"]++""")
+_LOGIN = re.compile(r"""((?<!\S)(?:-u|--(?:proxy-)?user)[ =]{1,3}["']?)(?!\d+:\d+)[^\s:"']{1,200}:[^\s"']++""")
+_HASH = re.compile(
+    r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{40,}+|\$(?:1|5|6|y|apr1)\$[^\s$:]{1,60}\$[./A-Za-z0-9]{20,}+|\$argon2\w{1,2}\$[^\s:]{20,}+"
+)
+_ONE_TIME = re.compile(r"\b((?:otp|cvv2?|cvc2?|pin(?=\W{1,4}\d{4}))\s{0,3}[=:]\s{0,3})\d{3,8}\b", re.IGNORECASE)
+_EMAIL = re.compile(
+    r"(?<![\w.+%-])(?!git@)(?:[\w.+-]|%(?!40))++(?:[@\uff20]|%40)(?!v?\d{1,6}\.\d)(?:[\w-]{1,63}\.){1,8}"
+    r"(?!(?:service|socket|timer|mount|target|scope|slice|local|internal|svc)\b)[^\W\d_]{2,24}\b"
+)
+_SSN = re.compile(
+    r"(?<![\w-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])"
+    r"|(?<=ssn: )\d{9}\b|(?<=ssn=)\d{9}\b|(?<=ssn )\d{9}\b",
+    re.ASCII | re.IGNORECASE,
+)
+_PHONE = re.compile(
+    r"(?<![\w.+])\+(?!1[0-4][0-5]\d\b)[1-9]\d{0,2}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\w|[.:-]\d)"
+    r"|(?<![\w-])(?:\([2-9]\d\d\) ?|[2-9]\d\d-)[2-9]\d\d-\d{4}(?![\w-])",
+    re.ASCII,
+)
+_PHONE_CALLED_SO = re.compile(
+    r"""\b((?:tel|telephone|phone|mobile|fax)(?:[ _-]?(?:no|number))?["']?\s{0,3}[:=]\s{0,3}["']?)"""
+    r"""\+?\d[\d ()/.-]{5,20}\d\b""",
+    re.IGNORECASE,
+)
+_CARD = re.compile(r"(?<![\w-])(?<!\d\.)(?:(?:\d[ -]?){12,18}\d|\d{4}(?:\.\d{4}){3})(?!\w|[.-]\w)", re.ASCII)
+_CARD_KIND = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|6(?:011|2\d\d|5\d\d)\d{12}"
+    r"|3(?:0[0-5]|[68]\d)\d{11}|35(?:2[89]|[3-8]\d)\d{12}"
+)
+_IBAN = re.compile(
+    r"(?<!\w)(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?|[a-z]{2}\d{2}[a-z0-9]{11,30})(?!\w)", re.ASCII
+)
+_IBAN_LENGTHS = (
+    "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22GE22GI23GL18"
+    "GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30NL18NO15"
+    "PK24PL28PS29PT25QA29RO24RS22SA24SC31SE24SI19SK24SM27ST25SV28TL23TN24TR26UA29VA22VG24XK20"
+)
+"""ISO 13616's registry: by country, how long a number is. Hashes and ids that look like one are of other lengths."""
 
 
 def visible(text: str) -> str:
-    """``text`` without terminal codes and what shows nothing (format, tag and bidi characters); controls are spaces."""
-    text = _BLANK.sub("", _ANSI.sub("", text))
+    """``text`` without terminal codes and what shows nothing (format, tag and bidi characters); controls are spaces.
+
+    A letter keeps the first four of its marks.
+    """
+    text = _PILE.sub(r"\1", _BLANK.sub("", _ANSI.sub("", text)))
     if text.isprintable():
         return text
     return "".join(_shown(c) for c in text)
 
 
 def redacted(text: str) -> str:
-    """``text`` with ``[redacted:KIND]`` for each secret, e-mail address, card number and IBAN of a well-known form."""
-    text = _KEY_BLOCK.sub("[redacted:private_key]", text)
-    text = _JWT.sub("[redacted:jwt]", text)
-    text = _WELL_KNOWN.sub("[redacted:api_key]", text)
-    text = _HOOK.sub(r"\1[redacted:webhook]", text)
-    text = _USERINFO.sub("://[redacted:credentials]@", text)
-    text = _BEARER.sub(r"\1\2[redacted:token]", text)
-    text = _PAIR.sub(r"\1[redacted:secret]", text)
-    text = _EMAIL.sub("[redacted:email]", text)
-    text = _CARD.sub(lambda found: "[redacted:card]" if _is_card(found.group()) else found.group(), text)
-    return _IBAN.sub(lambda found: "[redacted:iban]" if _is_iban(found.group()) else found.group(), text)
+    """``text`` with ``[redacted:KIND]`` for what has a well-known form.
+
+    That is secrets of all kinds, and of personal data e-mail addresses, phone numbers with a country's code or as the
+    US write them, card numbers, IBANs and US social security numbers. Names, ids and IP addresses stay.
+    """
+    for pattern, instead in _RULES:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def names_secret(name: str) -> bool:
@@ -80,6 +162,21 @@ def _shown(character: str) -> str:
     return "" if unicodedata.category(character) == "Cf" else " "
 
 
+def _is_login(text: str) -> bool:
+    """Whether this is base64 of ``USER:PASSWORD``."""
+    try:
+        said = base64.b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
+    except ValueError:
+        return False
+    return ":" in said and said.isprintable()
+
+
+def _is_phone(text: str) -> bool:
+    """E.164: up to fifteen digits. Few of them in a row after a plus are a difference."""
+    digits = sum(map(str.isdigit, text))
+    return (8 if re.search(r"\d\W+\d", text) else 10) <= digits <= 15  # noqa: PLR2004
+
+
 def _is_card(text: str) -> bool:
     """An issuer's prefix and length, and Luhn's check digit."""
     digits = "".join(filter(str.isdigit, text))
@@ -90,6 +187,38 @@ def _is_card(text: str) -> bool:
 
 
 def _is_iban(text: str) -> bool:
-    """ISO 13616: the number, its head moved to its end and its letters as numbers, is 1 modulo 97."""
-    plain = text.replace(" ", "")
-    return int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+    """ISO 13616: as long as its country's; its head moved to its end, its letters as numbers, it is 1 modulo 97."""
+    plain = text.replace(" ", "").upper()
+    country = _IBAN_LENGTHS.find(f"{plain[:2]}{len(plain)}")
+    return country % 4 == 0 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+
+
+def _where(is_so: Callable[[str], bool], kind: str) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"[redacted:{kind}]" if is_so(found[0]) else found[0]
+
+
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (_KEY_BLOCK, "[redacted:private_key]"),
+    (_KEY_IN_BASE64, "[redacted:private_key]"),
+    (_JWT, "[redacted:jwt]"),
+    (_WELL_KNOWN, "[redacted:api_key]"),
+    (_HOOK, r"\1[redacted:webhook]"),
+    (_SIGNATURE, r"\1[redacted:signature]"),
+    (_USERINFO, "://[redacted:credentials]@"),
+    (_ORACLE, r"\1[redacted:credentials]@"),
+    (_HEADER, r"\1[redacted:secret]"),
+    (_BEARER, r"\1\2[redacted:token]"),
+    (_BASIC, lambda found: f"{found[1]}[redacted:token]" if _is_login(found[2]) else found[0]),
+    (_PAIR, r"\1[redacted:secret]"),
+    (_FLAG, r"\1[redacted:secret]"),
+    (_MYSQL, r"\1[redacted:secret]"),
+    (_LOGIN, r"\1[redacted:credentials]"),
+    (_HASH, "[redacted:hash]"),
+    (_ONE_TIME, r"\1[redacted:secret]"),
+    (_EMAIL, "[redacted:email]"),
+    (_SSN, "[redacted:ssn]"),
+    (_PHONE_CALLED_SO, r"\1[redacted:phone]"),
+    (_PHONE, _where(_is_phone, "phone")),
+    (_CARD, _where(_is_card, "card")),
+    (_IBAN, _where(_is_iban, "iban")),
+)
