@@ -1,5 +1,6 @@
 """The action catalogue: what may be advised at all, and within which bounds. Every decision obeys it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,10 +13,12 @@ from pipeline.files import read_yaml
 from schemas import Action, Value
 
 ESCALATE = "escalate_to_human"
+_NAME = re.compile(r"[\w .,()+-]{1,200}")
+"""A free text is part of what a human reads and may do: a name, with no room for a link, a mention or a command."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One parameter: a number within bounds (in ``unit``), one of ``choices``, or a short text."""
+    """One parameter: a number within bounds (in ``unit``), one of ``choices``, or a short text without markup."""
 
     type: Literal["number", "text"]
     description: str
@@ -35,9 +38,10 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             if self.maximum is not None and not value <= self.maximum:
                 return f"is above {self.maximum:g} {self.unit}".rstrip()
             return None
-        if not isinstance(value, str) or len(value) > 200:  # noqa: PLR2004 - a name, not an essay
-            return "is not a short text"
-        return f"is none of {', '.join(self.choices)}" if self.choices and value not in self.choices else None
+        if self.choices:
+            return None if value in self.choices else f"is none of {', '.join(self.choices)}"
+        plain = isinstance(value, str) and (value == self.default or _NAME.fullmatch(value))
+        return None if plain else "is not a short text without markup"
 
 
 class ActionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,6 +55,7 @@ FORBIDDEN = [
     (Action("throttle_connections", "x", {"limit_percent": True}), "number"),
     (Action("throttle_connections", "x", {"limit_percent": 30, "shell": "x"}), "no parameter"),
     (Action("reroute_traffic", "x", {"destination": "x" * 300}), "short text"),
+    (Action("reroute_traffic", "x", {"destination": "<!channel> https://evil.example"}), "without markup"),
 ]
 
 
