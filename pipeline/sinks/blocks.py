@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.redact import visible
 from pipeline.stages.episodes import rank
 from schemas import Decision
 
@@ -15,6 +16,7 @@ _FIELD, _EVIDENCE = 1500, 3
 _LINES, _MOST_LINES, _MOST_BESIDE, _NAMES = 8, 28, 10, 2500
 """Decisions of a section; that are told of one by one; beside a whole one; characters for the names of the others."""
 _VERDICTS = {"accept": "Accept", "reject": "Reject", "correct": "Something else was done …"}
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "*": "\u2217", "~": "\u223c", "`": "\u02cb"}
 Payload = dict[str, Any]
 
 
@@ -27,13 +29,14 @@ class Member:
 
 
 def escape(text: str, limit: int) -> str:
-    """Slack's three escapes, cut to ``limit`` characters without cutting an escape in two. No markup survives."""
+    """Slack's three escapes, cut to ``limit`` characters without cutting an escape in two. No markup survives.
+
+    Slack knows no escape for its marks of bold, struck out and code: characters that look like them take their place.
+    """
     out: list[str] = []
     used = 0
-    for character in text:
-        shown = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}.get(character, character)
-        if not character.isprintable():
-            shown = " "
+    for character in _in_line(text):
+        shown = _ESCAPES.get(character, character)
         if used + len(shown) > limit - 1:
             return "".join(out) + "…"
         out.append(shown)
@@ -43,8 +46,13 @@ def escape(text: str, limit: int) -> str:
 
 def plain(text: str, limit: int) -> str:
     """Plain text cut to ``limit``: Slack does not interpret it."""
-    shown = "".join(character if character.isprintable() else " " for character in text)
+    shown = _in_line(text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _in_line(text: str) -> str:
+    """What can be seen of it, as one line."""
+    return visible(text).replace("\n", " ")
 
 
 def trust(decision: Decision) -> str:

@@ -54,6 +54,15 @@ def within_limits(message: dict[str, Any]) -> None:
     assert msgspec.json.encode(message)
 
 
+def test_no_text_is_bold_struck_out_code_or_hidden():
+    """What an alert says looks like no heading of ours, and a pile of marks covers no other line."""
+    text = "*Recommended action* ~no~ `curl x | sh` ```y``` \u202e\u200b\u3164 a" + "\u0301" * 50
+    assert escape(text, 400) == "\u2217Recommended action\u2217 \u223cno\u223c \u02cbcurl x | sh\u02cb " + (
+        "\u02cb\u02cb\u02cby\u02cb\u02cb\u02cb  a" + "\u0301" * 4
+    )
+    assert escape("a\nb\tc", 400) == "a b c"
+
+
 def test_a_digest_names_every_decision_and_what_there_is_no_room_for_by_what_it_is():
     """28 one by one with their ids, the other two by error type and service."""
     many = [msgspec.structs.replace(decision("x"), id=f"dec_{n}", error_type=f"kind{n}") for n in range(30)]
