@@ -11,7 +11,7 @@ let wait = 500;
 function element(tag, className, text) {
   const node = document.createElement(tag);
   if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = text;
+  if (text !== undefined && text !== null) node.textContent = visible(String(text));
   return node;
 }
 
@@ -19,6 +19,11 @@ function element(tag, className, text) {
 function clock(moment) {
   const when = new Date(moment);
   return when.toDateString() === new Date().toDateString() ? when.toLocaleTimeString() : when.toLocaleString();
+}
+
+// Without what turns the line around or shows nothing; a letter keeps the first four of its marks, or they cover the lines around.
+function visible(text) {
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, (hidden) => (hidden === "\n" ? hidden : "")).replace(/(\p{M}{4})\p{M}+/gu, "$1");
 }
 
 function card(decision) {
@@ -235,7 +240,7 @@ async function verdictsGiven() {
   const words = { accept: "accepted", reject: "rejected", correct: "corrected" };
   for (const given of (await answer.json()).reverse()) {
     const when = given.created_at ? `, ${clock(given.created_at)}` : "";
-    judged.set(given.decision_id, `${words[given.verdict]}${given.author ? ` by ${given.author}` : ""}${when}`);
+    judged.set(given.decision_id, visible(`${words[given.verdict]}${given.author ? ` by ${given.author}` : ""}${when}`));
   }
   for (const item of list.children) {
     const told = item.querySelector(".verdict");
