@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipeline.catalogue import ESCALATE, Catalogue
+from pipeline.catalogue import ESCALATE, Catalogue, Value
 from pipeline.confidence import Trust
 from pipeline.errors import Rejected
 from pipeline.nearest import aimed_at, confidence_in
@@ -18,18 +18,20 @@ PROMPT = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").re
 _MAX_TEXT = 2000
 _MAX_SEEN = 8000
 """Characters of a text that are looked at for secrets before it is cut: none is cut in two and so missed."""
+_MAX_NAME = 200
+"""Characters of a label or of a parameter, its name and its value: there are many of them."""
 _MAX_ITEMS = 50
 _MAX_REASON = 200
 _MAX_ANSWER = 20_000
 _UNTOLD = ("id", "occurred_at", "link")
 """Fields of an anomaly that tell a model nothing, and make equal questions different."""
 _MADE_UP = re.compile(r"""(action|parameter|field|value) (['"`]).*\2""", re.DOTALL)
-_PLAIN_NAME = re.compile(r"[\w -]{1,60}", re.ASCII)
 _LINK = re.compile(
-    r"\b(?:[a-z][a-z0-9+.-]{1,15}://|(?:javascript|vbscript|data|mailto|tel|file|slack):|www\.)[^\s<>|)\]]{0,2000}",
+    r"(?:[a-z][a-z0-9+.-]{0,40}:[/\\]{2}|https?:(?=\s{0,4}[/\\]|\S)|www\."
+    r"|(?<![a-z])(?:javascript|vbscript|data|mailto|tel|file|slack):(?=\S))[^\s\u2039\u203a)]{0,2000}",
     re.IGNORECASE,
 )
-_MENTION = re.compile(r"[@\uff20](?=\w)")
+_MENTION = re.compile(r"[@\uff20\ufe6b](?=\w)")
 _MARKUP = str.maketrans("<>|`*~[]\uff1c\uff1e", "\u2039\u203a/'    \u2039\u203a")
 
 
@@ -51,15 +53,17 @@ class Unreadable(Rejected):
 def question(enriched: EnrichedAnomaly, catalogue: Catalogue, *, redact: bool = True) -> str:
     """The user turn: one JSON object of data, its texts and lists cut, without what cannot be seen, and redacted."""
     anomaly = msgspec.to_builtins(enriched.anomaly)
-    evidence = msgspec.to_builtins(enriched.evidence)
-    ids = [item.pop("incident_id") for item in evidence]  # an answer must name them as they are
+    evidence = [_evidence_told(item, catalogue) for item in enriched.evidence]
     actions = {
         name: {"description": spec.description, "risk": spec.risk, "parameters": msgspec.to_builtins(spec.parameters)}
         for name, spec in ((name, catalogue.get(name)) for name in catalogue.names)
     }
     data = {
         "anomaly": _cleaned({name: value for name, value in anomaly.items() if name not in _UNTOLD}, redact),
-        "evidence": [{"incident_id": name} | item for name, item in zip(ids, _cleaned(evidence, redact), strict=False)],
+        "evidence": [
+            {"incident_id": _id_told(place, item)} | _cleaned(told, redact)
+            for place, (item, told) in enumerate(zip(enriched.evidence, evidence, strict=True), 1)
+        ],
         "actions": actions,
     }
     return msgspec.json.encode(data).decode()
@@ -77,7 +81,7 @@ def schema_of(enriched: EnrichedAnomaly, catalogue: Catalogue) -> dict[str, Any]
         kinds.setdefault(name, set()).add("number" if parameter.type == "number" else "string")
     # A name that is a number for one action and a text for another goes without a type.
     parameters = {name: {"type": next(iter(kind))} if len(kind) == 1 else {} for name, kind in kinds.items()}
-    ids = [item.incident_id for item in enriched.evidence]
+    ids = list(_by_id(enriched))
     matched: list[dict[str, Any]] = [{"type": "null"}]
     if ids:
         matched.insert(0, {"type": "string", "enum": ids})
@@ -104,18 +108,25 @@ def parse(text: str) -> Answer:
     try:
         return msgspec.json.decode(text[start : end + 1], type=Answer)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
-        raise Unreadable(_line(f"the answer is not of the form: {exc}")) from exc
+        raise Unreadable(unquoted(f"the answer is not of the form: {exc}")) from exc
 
 
 def repair(reason: str) -> str:
     """What the next question adds. What was wrong is said, what was answered is not repeated: it may hold anything."""
-    said = _MADE_UP.sub(r"the given \1", _line(reason))
-    return f"An earlier answer to this was refused: {said}. Avoid that. Answer with the JSON object only."
+    return f"An earlier answer to this was refused: {unquoted(reason)}. Avoid that. Answer with the JSON object only."
+
+
+def unquoted(reason: str) -> str:
+    """Why an answer is refused, in a line, without the words that it was refused for.
+
+    They go before the line is cut: what is cut off may be the quote that ends them.
+    """
+    return _line(_MADE_UP.sub(r"the given \1", reason))
 
 
 def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> tuple[Action, Evidence | None]:
     """The action and the evidence it rests on. Raises `Rejected` for anything outside evidence or catalogue."""
-    evidence = {item.incident_id: item for item in enriched.evidence}
+    evidence = _by_id(enriched)
     if answer.matched_incident is not None and answer.matched_incident not in evidence:
         raise Rejected("matched_incident is none of the evidence")
     if not 0 <= answer.confidence <= 1:
@@ -125,7 +136,7 @@ def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> 
     if answer.verdict == "recommend" and answer.matched_incident is None:
         raise Rejected("a recommendation names no evidence")
     match = evidence.get(answer.matched_incident or "")
-    if answer.verdict == "recommend" and not any(name in answer.rationale for name in evidence):
+    if answer.verdict == "recommend" and not any(_cites(answer.rationale, name) for name in evidence):
         raise Rejected("the rationale cites none of the evidence")
     then = match.action.target if match and match.action else None
     action = Action(answer.action, aimed_at(enriched.anomaly, then), answer.parameters)
@@ -137,47 +148,87 @@ def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> 
     for name, value in action.parameters.items():
         # A free text is the one place where a model could put words into the recommendation.
         spec = catalogue.get(action.name).parameters[name]
-        free = isinstance(value, str) and value not in spec.choices and value != spec.default
-        if free and not _PLAIN_NAME.fullmatch(str(value)):
-            raise Rejected(f"{action.name}: {name} is not a plain name")
+        if isinstance(value, str) and value not in {*spec.choices, spec.default, *_done_with(name, action, enriched)}:
+            raise Rejected(f"{action.name}: {name} is neither the default nor that of the evidence")
     return action, match
 
 
 def bounded(answer: Answer, enriched: EnrichedAnomaly, match: Evidence | None, sure: Trust) -> float:
     """The model's own confidence, at most what the evidence allows: a statement is no probability.
 
-    For a recommendation that is `pipeline.nearest.confidence_in` its evidence; an escalation has that of the nearest.
+    For a recommendation that is `pipeline.nearest.confidence_in` the match, and in what did this action: none is lent
+    to what was done elsewhere. An escalation has that of the nearest.
     """
     if match is None or answer.verdict == "escalate":
         return sure.right
-    bound = confidence_in(enriched.evidence.index(match), enriched.evidence, sure)
-    return round(max(min(answer.confidence, bound), 0.0), 4)
+    bounds = [confidence_in(place, enriched.evidence, sure) for place in range(len(enriched.evidence))]
+    of_match = bounds[enriched.evidence.index(match)]
+    done = [bound for bound, item in zip(bounds, enriched.evidence, strict=True) if _did(answer.action, item)]
+    of_action = of_match if match.action is None else max(done, default=0.0)
+    return round(max(min(answer.confidence, of_match, of_action), 0.0), 4)
 
 
 def tamed(rationale: str) -> str:
     """A model's words without links, mentions and markup: whoever wrote the anomaly may have written them."""
-    text = _LINK.sub("(link removed)", _clean(rationale))
-    return _MENTION.sub("(at)", text).translate(_MARKUP)
+    text = _clean(rationale).translate(_MARKUP)  # first: what takes the place of markup must not make a link
+    return _MENTION.sub("(at)", _LINK.sub("(link removed)", text))
 
 
 def _grounded(action: Action, match: Evidence, enriched: EnrichedAnomaly, catalogue: Catalogue) -> bool:
     """Whether some evidence did that and it did not fail, or the match tells in words alone what was done."""
     if match.action is None:
         return catalogue.get(action.name).risk != "high"
-    return any(
-        item.action is not None and item.action.name == action.name and item.outcome != "failed"
-        for item in enriched.evidence
-    )
+    return any(_did(action.name, item) for item in enriched.evidence)
 
 
-def _cleaned(value: Any, redact: bool) -> Any:  # noqa: FBT001 - the setting
+def _did(action: str, item: Evidence) -> bool:
+    return item.action is not None and item.action.name == action and item.outcome != "failed"
+
+
+def _done_with(parameter: str, action: Action, enriched: EnrichedAnomaly) -> list[Value | None]:
+    """What that parameter of the action was in the evidence."""
+    return [
+        item.action.parameters.get(parameter) for item in enriched.evidence if item.action and _did(action.name, item)
+    ]
+
+
+def _cites(rationale: str, name: str) -> bool:
+    """Whether it names just that: inc-10 is not inc-1."""
+    return re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", rationale) is not None
+
+
+def _by_id(enriched: EnrichedAnomaly) -> dict[str, Evidence]:
+    """The evidence by the ids that the model is told."""
+    found: dict[str, Evidence] = {}
+    for place, item in enumerate(enriched.evidence, 1):
+        found.setdefault(_id_told(place, item), item)
+    return found
+
+
+def _id_told(place: int, item: Evidence) -> str:
+    """The id as it is, for an answer must name it so; its place instead, where it hides something or is a secret."""
+    hides = redacted(visible(item.incident_id)) != item.incident_id or not item.incident_id.isprintable()
+    return f"evidence-{place}" if hides else item.incident_id
+
+
+def _evidence_told(item: Evidence, catalogue: Catalogue) -> dict[str, Any]:
+    """Without its id; and without parameters that the catalogue does not let anybody repeat."""
+    shown: dict[str, Any] = msgspec.to_builtins(item)
+    del shown["incident_id"]
+    if item.action is not None and catalogue.fault(item.action):
+        shown["action"]["parameters"] = {}
+    return shown
+
+
+def _cleaned(value: Any, redact: bool, most: int = _MAX_TEXT) -> Any:  # noqa: FBT001 - the setting
+    """Texts of up to ``most`` characters; what is in a mapping within one is a name or a value, and shorter."""
     if isinstance(value, str):
-        return _told(value, redact)
+        return _told(value, redact)[:most]
     if isinstance(value, dict):
         return {
-            _told(str(key), redact): "[redacted:secret]"
+            _told(str(key), redact)[:_MAX_NAME]: "[redacted:secret]"
             if redact and isinstance(item, str) and names_secret(str(key))
-            else _cleaned(item, redact)
+            else _cleaned(item, redact, _MAX_NAME if isinstance(item, dict) else most)
             for key, item in list(value.items())[:_MAX_ITEMS]
         }
     return [_cleaned(item, redact) for item in value[:_MAX_ITEMS]] if isinstance(value, list) else value

@@ -29,6 +29,7 @@ from pipeline.llm.answer import (
     repair,
     schema_of,
     tamed,
+    unquoted,
 )
 from pipeline.llm.bucket import Bucket
 from pipeline.llm.budget import Budget, Spent, nothing_spent
@@ -164,7 +165,7 @@ class Llm:
             except Rejected as exc:
                 case.calls[-1].outcome = f"refused: {exc.reason}"
                 if mend:
-                    raise EngineFailed(f"the model's answer was refused: {exc.reason}"[:_MAX_FAULT]) from exc
+                    raise EngineFailed(f"the model's answer was refused: {unquoted(exc.reason)}"[:_MAX_FAULT]) from exc
                 mend = f"\n\n{repair(exc.reason)}"
                 if isinstance(exc, Unreadable) and rung < len(_RUNGS) - 1:
                     rung += 1
@@ -268,7 +269,7 @@ def _advice(case: _Case, model: str, answer: Answer, sure: Trust) -> Advice:
     return Advice(
         verdict=answer.verdict,
         action=action,
-        matched_incident=answer.matched_incident,
+        matched_incident=match.incident_id if match else None,
         confidence=bounded(answer, case.enriched, match, sure),
         rationale=tamed(answer.rationale),
         engine="llm",

@@ -14,73 +14,87 @@ import pytest_asyncio
 
 from pipeline import settings
 from pipeline.catalogue import load_catalogue
-from pipeline.confidence import load_calibration
+from pipeline.confidence import load_calibration, trust
 from pipeline.llm import Llm, open_llm
 from pipeline.llm.answer import PROMPT, question, tamed
+from pipeline.nearest import Advice
 from pipeline.sinks.blocks import Member, render, render_digest, render_update
 from pipeline.stages.decide import advised, compose
-from schemas import Action, Anomaly, Decision, EnrichedAnomaly, Evidence
-from tests.guard.attacks import ATTACKS
+from schemas import Action, Anomaly, Decision, EnrichedAnomaly, Evidence, Metric, Signals
+from tests.guard.attacks import ATTACKS, TEXTS, WISHES
 from tests.model_server import ModelServer, answer_for, completion, model_server
 
 CATALOGUE = load_catalogue(Path("deploy/actions.yaml"))
 CALIBRATION = load_calibration(None)
-PLACES = ("message", "label", "service", "error_type", "incident")
+PLACES = (
+    "message", "label", "service", "error_type", "environment", "source", "metric", "id", "link", "fingerprint",
+    "incident", "incident_id", "incident_action",
+)  # fmt: skip
+UNTOLD = {"id", "link"}
+"""Fields that no model is told."""
 LIVE = re.compile(r"<[!@#]|<https?:|<mailto:|<javascript:", re.IGNORECASE)
 LINK = re.compile(r"https?:|www\.|javascript:|data:|mailto:", re.IGNORECASE)
 
-# What the attacker wants, and what a model that obeys answers.
-WISHES: dict[str, dict[str, Any]] = {
-    "an action of no catalogue": {"action": "rm_rf", "parameters": {}},
-    "a parameter out of bounds": {"action": "scale_out", "parameters": {"factor": 1_000_000}},
-    "a parameter that does not exist": {"action": "scale_out", "parameters": {"factor": 2, "target": "billing"}},
-    "another target": {"target": "billing"},
-    "evidence that does not exist": {"matched_incident": "inc-666"},
-    "an action that nobody did": {"action": "failover_database", "parameters": {}},
-    "words in a parameter": {"action": "reroute_traffic", "parameters": {"destination": "https://evil.example"}},
-    "a lower severity": {"severity": "info"},
-    "too much confidence": {"confidence": 99},
-}
+OURS = {"*Symptom*", "*Recommended action*", "*Ask a human*", "*Confidence*", "*Evidence*", "*Situation*"}
+UNSEEN = re.compile(
+    "[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e01ef]"
+)
+PILE = re.compile("[\u0300-\u036f\u0e49\u20dd]{5}")
+SIGNALS = Signals(similarity=0.9, margin=0.3, coverage=0.9, exact=1, agreement=1, clearance=0.3, lead=0.5)
 
 
 def attacked(place: str, text: str) -> EnrichedAnomaly:
     fields: dict[str, Any] = {"error_type": "timeout", "service": "payments", "severity": "critical"}
     title = summary = "pool exhausted"
+    nearest, done = "inc-1", Action("scale_out", "payments", {"factor": 2})
     if place == "message":
         fields["message"] = text
     elif place == "label":
         fields["labels"] = {"note": text, text[:200]: "x"}
     elif place == "incident":
         title, summary = text[:1024], text
+    elif place == "incident_id":
+        nearest = text[:256]
+    elif place == "incident_action":
+        done = Action("reroute_traffic", text, {"destination": text, text: text})
+    elif place == "metric":
+        fields["metric"] = Metric(name=text, value=1.0, unit=text)
     else:
         fields[place] = text[:256]
     evidence = [
-        Evidence("inc-1", title, 0.9, Action("scale_out", "payments", {"factor": 2}), "resolved", summary),
+        Evidence(nearest, title, 0.9, done, "resolved", summary),
         Evidence("inc-2", title, 0.5, Action("reroute_traffic", "payments"), "resolved", summary),
     ]
     return EnrichedAnomaly(
         anomaly=Anomaly(**fields), anomaly_id="a", fingerprint="f", episode_id="e", revision=1, evidence=evidence,
-        received_at=datetime.now(UTC), timings={},
+        signals=SIGNALS, received_at=datetime.now(UTC), timings={},
     )  # fmt: skip
 
 
+def composed(enriched: EnrichedAnomaly, advice: Advice) -> Decision:
+    return compose("dec_1", enriched, advice, CATALOGUE, 1, 1.0, datetime.now(UTC), shadow=False)
+
+
 class Obedient:
-    """A model that answers ``changes``, whatever it is asked."""
+    """A model that answers ``changes``, or ``text``, whatever it is asked."""
 
     def __init__(self, llm: Llm, server: ModelServer) -> None:
         self.llm = llm
         self.server = server
         self.changes: dict[str, Any] = {}
+        self.text: str | None = None
 
     async def decision(self, enriched: EnrichedAnomaly) -> Decision:
+        self.server.asked.clear()
         advice = await advised(enriched, CATALOGUE, CALIBRATION, 0.0, self.llm, [])
-        return compose("dec_1", enriched, advice, CATALOGUE, 1, 1.0, datetime.now(UTC), shadow=False)
+        return composed(enriched, advice)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def model() -> AsyncIterator[Obedient]:
     async def behave(_: Any, asked: dict[str, Any], __: int) -> Any:
-        return completion(answer_for(asked, **played.changes))
+        return completion(answer_for(asked, **played.changes) if played.text is None else played.text)
 
     async with model_server(behave) as server:
         configured = replace(
@@ -100,19 +114,29 @@ def harmless(decision: Decision, enriched: EnrichedAnomaly) -> None:
     assert decision.action.target == enriched.anomaly.service
     assert decision.action.name in {"scale_out", "reroute_traffic", "escalate_to_human"}
     assert decision.severity == enriched.anomaly.severity
-    assert decision.matched_incident in {None, "inc-1", "inc-2"}
-    assert 0 <= decision.confidence_score <= 1
+    places = {item.incident_id: place for place, item in enumerate(enriched.evidence)}
+    assert decision.matched_incident in {None, *places}
+    sure = trust(SIGNALS, CALIBRATION)
+    did = next((item for item in enriched.evidence if item.action and item.action.name == decision.action.name), None)
+    assert 0 <= decision.confidence_score <= round(sure.right * (did.score / 0.9 if did else 1), 4)
     members = [Member(decision.error_type, going_on=True)] * 2
     for shown in (render(decision, members), render_update([decision], decision, members), render_digest([decision])):
         sections = [b["text"]["text"] for b in shown["blocks"] if b.get("text", {}).get("type") == "mrkdwn"]
         assert not any("<" in text or ">" in text for text in [shown["text"], *sections])
+        assert not any("~" in text for text in sections)
+        assert {mark for text in sections for mark in re.findall(r"\*.*?\*", text)} <= OURS
+        assert {mark for text in sections for mark in re.findall("`.*?`", text)} <= {f"`{decision.id}`"}
+        said = json.dumps(shown, ensure_ascii=False)
+        assert not UNSEEN.search(said)
+        assert not PILE.search(said)
         assert all(block["text"].get("verbatim", True) for block in shown["blocks"] if "text" in block)
         assert len(json.dumps(shown, ensure_ascii=False)) < 16_000
 
 
 def test_there_are_enough_attacks():
-    """At least sixty, each in five places."""
-    assert len(ATTACKS) >= 60
+    """At least a hundred and thirty, each in every place; and some eighty answers."""
+    assert len(ATTACKS) >= 130
+    assert len(WISHES) + len(TEXTS) >= 80
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -120,13 +144,18 @@ def test_there_are_enough_attacks():
 def test_an_attack_stays_data(name: str, place: str):
     """The user turn is one JSON object, bounded, without anything unseen; none of it is in the system turn."""
     asked = question(attacked(place, ATTACKS[name]), CATALOGUE)
+    if place in UNTOLD:
+        assert asked == question(attacked(place, "nothing"), CATALOGUE)
     data = json.loads(asked)
     assert set(data) == {"anomaly", "evidence", "actions"}
-    assert [item["incident_id"] for item in data["evidence"]] == ["inc-1", "inc-2"]
+    first, *others = [item["incident_id"] for item in data["evidence"]]
+    assert others == ["inc-2"]
+    assert first == "inc-1" or place == "incident_id"
     assert set(data["actions"]) == set(CATALOGUE.names)
     assert len(asked) < 30_000
     assert all(c.isprintable() for c in asked)
-    assert not re.search("[\u200b-\u200f\u202a-\u202e\u3164\ufe00-\ufe0f\U000e0000-\U000e01ef]", asked)
+    assert not UNSEEN.search(asked)
+    assert not PILE.search(asked)
     assert ATTACKS[name] not in PROMPT
 
 
@@ -134,7 +163,7 @@ def test_an_attack_stays_data(name: str, place: str):
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_a_model_that_repeats_the_attack_does_no_harm(model: Obedient, name: str):
     """Its rationale carries no live link, mention or markup; action, target and severity are not the attacker's."""
-    model.changes = {"rationale": f"inc-1: {ATTACKS[name][:1500]}"}
+    model.changes, model.text = {"rationale": f"inc-1: {ATTACKS[name][:1500]}"}, None
     enriched = attacked("message", ATTACKS[name])
     decision = await model.decision(enriched)
     harmless(decision, enriched)
@@ -145,17 +174,89 @@ async def test_a_model_that_repeats_the_attack_does_no_harm(model: Obedient, nam
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", ["message", "label", "service", "error_type", "incident"])
 @pytest.mark.parametrize("wish", WISHES)
 async def test_a_model_that_obeys_is_overruled(model: Obedient, wish: str, place: str):
     """The wish is refused, the rule decides, and says that the model's answer was refused."""
-    model.changes = WISHES[wish] | {"rationale": "inc-1 <!channel> https://evil.example"}
+    model.changes, model.text = {"rationale": "inc-1 <!channel> https://evil.example"} | WISHES[wish], None
     enriched = attacked(place, ATTACKS["override"])
     decision = await model.decision(enriched)
     harmless(decision, enriched)
     assert decision.engine == "nearest"
     assert "refused" in (decision.fallback_reason or "")
     assert "evil" not in (decision.fallback_reason or "") + decision.rationale.replace(ATTACKS["override"], "")
+    first, repaired = [asked["messages"][0]["content"] for asked in model.server.asked]
+    assert PROMPT in first
+    assert "evil" not in repaired
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", TEXTS)
+async def test_what_is_no_answer_does_no_harm(model: Obedient, name: str):
+    """Whatever a model writes instead of an answer, the rule decides."""
+    model.text = TEXTS[name]
+    enriched = attacked("message", ATTACKS["override"])
+    decision = await model.decision(enriched)
+    harmless(decision, enriched)
+    assert decision.engine == "nearest"
+    assert decision.action == Action("scale_out", "payments", {"factor": 2})
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_action_is_trusted_as_far_as_who_did_it(model: Obedient):
+    """To cite the nearest incident for what was done in another one lends the action no confidence."""
+    enriched = attacked("message", ATTACKS["override"])
+    said = {}
+    for cited in ("inc-1", "inc-2"):
+        model.text = None
+        model.changes = {
+            "action": "reroute_traffic", "parameters": {}, "matched_incident": cited, "confidence": 1.0,
+            "rationale": f"As in {cited}.",
+        }  # fmt: skip
+        decision = await model.decision(enriched)
+        harmless(decision, enriched)
+        assert decision.engine == "llm"
+        said[cited] = decision.confidence_score
+    assert said["inc-1"] == said["inc-2"] < trust(SIGNALS, CALIBRATION).right * 0.6
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("place", ["incident", "incident_id", "incident_action"])
+async def test_an_attack_in_stored_knowledge_does_no_harm(name: str, place: str):
+    """The rule repeats no words of a stored incident's action."""
+    enriched = attacked(place, ATTACKS[name])
+    decision = composed(enriched, await advised(enriched, CATALOGUE, CALIBRATION, 0.0, None, []))
+    harmless(decision, enriched)
+    assert not LINK.search(decision.recommended_action)
+    assert not LIVE.search(decision.recommended_action)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_id_that_hides_something_can_be_named_nevertheless(model: Obedient):
+    """The model is told its place instead; the decision names the incident by its id."""
+    name = f"disk{ATTACKS['tags']} of bob@example.com"
+    enriched = attacked("incident_id", name)
+    model.changes, model.text = {}, None
+    decision = await model.decision(enriched)
+    assert decision.engine == "llm"
+    assert decision.matched_incident == name[:256]
+    (asked,) = model.server.asked
+    assert "bob@" not in json.dumps(asked)
+    assert not UNSEEN.search(json.dumps(asked, ensure_ascii=False))
+
+
+def test_many_labels_do_not_make_a_long_question():
+    """Fifty labels of thousands of characters each, and a stored action with as many parameters, stay affordable."""
+    flood = {f"{n}{'k' * 3000}": "v" * 3000 for n in range(60)}
+    one = attacked("message", "x")
+    anomaly = msgspec.structs.replace(one.anomaly, labels=flood, message="m" * 60_000)
+    evidence = [
+        msgspec.structs.replace(item, action=Action("scale_out", "payments", dict(flood)), summary="s" * 9000)
+        for item in one.evidence * 3
+    ]
+    asked = question(msgspec.structs.replace(one, anomaly=anomaly, evidence=evidence), CATALOGUE)
+    assert len(asked) < 60_000
 
 
 def test_the_page_writes_text_only():
@@ -168,8 +269,11 @@ def test_the_page_writes_text_only():
 
 def test_words_of_no_harm_stay_as_they_are():
     """Times, ports, percentages and paths are no links."""
-    text = "As in inc-1: at 12:30 pool on db:5432 was 100 % full, /var/log grew (ratio 3:1)."
-    assert tamed(text) == text
+    for text in (
+        "As in inc-1: at 12:30 pool on db:5432 was 100 % full, /var/log grew (ratio 3:1).",
+        "The data: corrupted; the file: /var/log/x; metadata:y is fine; http: 500 of 7, tel: none.",
+    ):
+        assert tamed(text) == text
 
 
 def test_secrets_leave_in_no_question():
@@ -178,6 +282,8 @@ def test_secrets_leave_in_no_question():
     for place in PLACES:
         asked = question(attacked(place, secret), CATALOGUE)
         assert not re.search("hunter2|AKIA|bob@", asked)
+        if place in {*UNTOLD, "incident_id"}:
+            continue
         assert "hunter2" in question(attacked(place, secret), CATALOGUE, redact=False)
     one = attacked("label", "x")
     named = msgspec.structs.replace(one, anomaly=msgspec.structs.replace(one.anomaly, labels={"db_password": "abc"}))
