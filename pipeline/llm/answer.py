@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pipeline.catalogue import ESCALATE, Catalogue, Value
+from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.confidence import Trust
 from pipeline.errors import Rejected
 from pipeline.nearest import aimed_at, confidence_in

@@ -246,7 +246,7 @@ REFUSED = {
         "a correction says what was done: action, worked or comment is missing",
     ("POST", "/v1/decisions/ID/feedback", '{"verdict": "accept", "comment": "\\u0000"}'):
         "a string holds a NUL character",
-    ("POST", "/v1/anomalies", '{"error_type": "x", "occurred_at": "0001-01-01T00:00:00+14:00"}'):
+    ("POST", "/v1/anomalies", '{"error_type": "x", "occurred_at": "9999-12-31T23:59:59-14:00"}'):
         "anomaly 0: occurred_at is out of range in UTC",
     ("POST", "/v1/silences", '{"matchers": ["a=b"], "author": "a", "ends_at": "9999-12-31T23:59:59-14:00"}'):
         "9999-12-31 23:59:59-14:00 is out of range in UTC",

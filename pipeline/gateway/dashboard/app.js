@@ -23,7 +23,7 @@ function clock(moment) {
 
 // Without what turns the line around or shows nothing; a letter keeps the first four of its marks, or they cover the lines around.
 function visible(text) {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, (hidden) => (hidden === "\n" ? hidden : "")).replace(/(\p{M}{4})\p{M}+/gu, "$1");
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, (hidden) => (hidden === "\n" || hidden === "\t" ? hidden : "")).replace(/(\p{M}{4})\p{M}+/gu, "$1");
 }
 
 function card(decision) {
