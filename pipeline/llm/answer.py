@@ -13,7 +13,7 @@ from pipeline.nearest import aimed_at, confidence_in
 from pipeline.redact import names_secret, redacted, visible
 from schemas import Action, EnrichedAnomaly, Evidence, Value
 
-PROMPT_VERSION = "decide-v2"
+PROMPT_VERSION = "decide-v3"
 PROMPT = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
 _MAX_TEXT = 2000
 _MAX_SEEN = 8000

@@ -94,7 +94,7 @@ async def test_a_good_answer_is_the_advice(opened: Any, enriched: EnrichedAnomal
         advice = await opened(server).advise(enriched, catalogue, SURE, 0.5)
     assert advice.action == Action("throttle_connections", "payments-db", {"limit_percent": 30})
     assert (advice.engine, advice.matched_incident, advice.confidence) == ("llm", "inc-1", 0.8)
-    assert (advice.prompt_version, advice.usage.prompt_tokens) == ("decide-v2", 700)
+    assert (advice.prompt_version, advice.usage.prompt_tokens) == ("decide-v3", 700)
 
 
 async def test_a_call_leaves_no_line_of_litellm_in_the_log(
