@@ -1,13 +1,11 @@
 """Text to vectors through fastembed, in threads of its own: an ONNX run must not hold up the event loop."""
 
 import asyncio
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +23,6 @@ from pipeline.words import STOP_WORDS, pairs
 T = TypeVar("T")
 _ONNX_REFUSALS = (onnx.NoSuchFile, onnx.InvalidProtobuf, onnx.InvalidGraph, onnx.Fail)
 """What an ONNX file that is missing or none raises; they share no base of their own."""
-_BATCH = 8
 _RUNS = min(os.cpu_count() or 1, 4)
 """Runs of the model at once, of one thread each: threads of one run spin while they wait for each other, at the cost
 of all else that the program does."""
@@ -50,21 +47,19 @@ class Embedder:
         self._sparse = sparse
         self._model = ThreadPoolExecutor(_RUNS, thread_name_prefix="embedding")
         self._words = ThreadPoolExecutor(1, thread_name_prefix="words")
-        self.dimension = len(next(iter(dense.embed(["dimension"]))))
+        self.dimension = len(self._vector("dimension"))
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Unit vectors, one a text."""
-        # Those of a run are padded to the longest; a few are shared out, too.
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        size = min(_BATCH, math.ceil(len(order) / _RUNS)) or 1
-        runs = [order[start : start + size] for start in range(0, len(order), size)]
-        embedded = await asyncio.gather(
-            *(_in(self._model, partial(self._vectors, [texts[place] for place in run])) for run in runs)
-        )
-        return [vector for _, vector in sorted(zip(order, chain.from_iterable(embedded), strict=True))]
+        """Unit vectors, one a text.
 
-    def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        return [vector.tolist() for vector in self._dense.embed(list(texts))]
+        Each is a run of its own: where the model computes in integers, what shares a run shares their scale, and a text
+        would have another vector in other company.
+        """
+        return list(await asyncio.gather(*(_in(self._model, partial(self._vector, text)) for text in texts)))
+
+    def _vector(self, text: str) -> list[float]:
+        vector: list[float] = next(iter(self._dense.embed([text]))).tolist()
+        return vector
 
     async def sparse(self, texts: Sequence[str]) -> list[Sparse]:
         """BM25 term weights of documents: of their words, and of each two that stand together."""

