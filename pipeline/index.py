@@ -190,14 +190,18 @@ class _Known:
     """An incident as the index holds it."""
 
     payload: dict[str, Any]
-    dense: Any
-    title: Any
+    vectors: Any
+    """Of all that it looks like, and of its title: two rows of unit length."""
     terms: frozenset[int]
     evidence: Evidence
 
+    @property
+    def dense(self) -> Any:
+        return self.vectors[0]
+
     def cosine(self, asked: Any) -> float:
-        """How near it is to a vector, by all that it looks like or by its title. All are of unit length."""
-        return max(float(self.dense @ asked), float(self.title @ asked))
+        """How near it is to a vector, by the nearer of its own."""
+        return float((self.vectors @ asked).max())
 
 
 def _known(point: Point) -> _Known:
@@ -210,8 +214,7 @@ def _known(point: Point) -> _Known:
         outcome=payload["outcome"],
         summary=payload["summary"],
     )
-    dense, title = (np.asarray(vector, np.float32) for vector in (point.dense, point.title))
-    return _Known(payload, dense, title, frozenset(point.sparse[0]), evidence)
+    return _Known(payload, np.asarray([point.dense, point.title], np.float32), frozenset(point.sparse[0]), evidence)
 
 
 def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
@@ -240,6 +243,7 @@ def _fused(
     """
     asked = np.asarray(vector, np.float32)
     most = (words_asked + _SHORT) * math.log(1 + size)
+    kind, service = query.kind, query.service
     hits: dict[int, _Hit] = {}
     for point in {**by_meaning, **by_words}:
         if point not in known:
@@ -249,8 +253,8 @@ def _fused(
         score = (
             cosine
             + _WORDS_SHARE * by_words.get(point, 0.0) / most
-            + _SAME_ERROR * bool(query.kind and payload["error_type"] == query.kind)
-            + _SAME_SERVICE * bool(query.service and payload["service"] == query.service)
+            + _SAME_ERROR * bool(kind and payload["error_type"] == kind)
+            + _SAME_SERVICE * bool(service and payload["service"] == service)
             - _FAILED * (payload["outcome"] == "failed")
         )
         hits[point] = _Hit(known[point], cosine, score)
@@ -262,11 +266,12 @@ def _found(query: Query, terms: list[int], hits: Sequence[_Hit], by_meaning: Hit
         return Found([], Signals())
     first = hits[0]
     rivals = _rivals(hits)
+    kind = query.kind
     signals = Signals(
         similarity=round(first.cosine, 4),
         margin=round(first.score - rivals[0], 4),
         coverage=round(sum(term in first.known.terms for term in terms) / len(terms), 4) if terms else 0.0,
-        exact=float(bool(query.kind) and query.kind == first.known.payload["error_type"]),
+        exact=float(bool(kind) and kind == first.known.payload["error_type"]),
         agreement=float(first.cosine >= max(hit.cosine for hit in hits)),
         clearance=round(clearance(first.score, rivals), 4),
         lead=round(first.cosine - just_near(list(by_meaning.values())), 4),
