@@ -21,12 +21,20 @@ from typing import Any
 import msgspec
 
 from pipeline.files import read_yaml
+from pipeline.words import words
 from schemas import Anomaly
 
 _STEPS = 2
 _NAME = re.compile(r"(?<![a-z0-9])[a-z0-9]++(?:[-_.][a-z0-9]++)+")
 """What only a name looks like: payments-db, not payments. Looked for once a word: linear in the text's length."""
 _MOST_NAMES = 20
+_BROKEN = frozenset(
+    ("container", "containers", "crash", "crashed", "crashes", "crashing", "crashloop", "deployment", "down", "evicted",
+     "killed", "oom", "pod", "pods", "replicas", "restarted", "restarting", "restarts", "rollout")
+)  # fmt: skip
+_NONE = frozenset(("absent", "low", "missing", "no", "zero"))
+_FLOW = frozenset(("calls", "connections", "messages", "operations", "queries", "request", "requests", "traffic"))
+_HEARS_NOTHING = 2
 
 
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +99,7 @@ class Member:
 
     episode_id: str
     service: str | None
+    error_type: str
     text: str
     began_at: datetime
 
@@ -144,30 +153,58 @@ def situation_id(first_episode: str) -> str:
     return "sit_" + hashlib.sha256(first_episode.encode()).hexdigest()[:20]
 
 
-def probable_root(members: Sequence[Member], topology: Topology) -> str:
-    """The id of the episode that the others most likely come from.
+def suspects(members: Sequence[Member], topology: Topology) -> list[Member]:
+    """The episodes, the first one being that which the others most likely come from.
 
-    Whose service the most others depend on, or name in their texts; among equals, what began first.
+    First whose service is broken itself (its pod, a crash), then whose service fails (errors, latency, all else), last
+    whose service only hears nothing: that is mostly an effect, of those who would call it. Among these, whose service
+    the most others depend on, or name in their texts; among equals, what says the worst, and what began first.
     """
     services = {member.service for member in members if member.service}
     spelled = {service.lower(): service for service in services}
     blamed: Counter[str | None] = Counter()
     for service in services:
-        blamed.update(topology.below(service) & services)
+        blamed.update((topology.below(service) & services) - {service})
+    worst: dict[str | None, int] = {}
     for member in members:
         blamed.update({spelled[name] for name in _named(member.text) if name in spelled} - {member.service})
-    return min(members, key=lambda member: (-blamed[member.service], member.began_at, member.episode_id)).episode_id
+        worst[member.service] = min(worst.get(member.service, _HEARS_NOTHING), _state(member.error_type))
+
+    def key(member: Member) -> tuple[int, int, int, datetime, str]:
+        own = _state(member.error_type)
+        state = worst[member.service] if member.service else own
+        return state, -blamed[member.service], own, member.began_at, member.episode_id
+
+    return sorted(members, key=key)
+
+
+def probable_root(members: Sequence[Member], topology: Topology) -> str:
+    """The id of the first of `suspects`."""
+    return suspects(members, topology)[0].episode_id
 
 
 def root_of(episodes: Sequence[Mapping[str, Any]], topology: Topology) -> str:
     """`probable_root` of episodes as the record lists them."""
-    members = [Member(row["id"], row["service"], row["message"] or "", _time(row["began_at"])) for row in episodes]
-    return probable_root(members, topology)
+    return probable_root(
+        [
+            Member(row["id"], row["service"], row["error_type"], row["message"] or "", _time(row["began_at"]))
+            for row in episodes
+        ],
+        topology,
+    )
 
 
 def load_topology(path: Path) -> Topology:
     """Read it. Raises `Misconfigured`."""
     return read_yaml("TOPOLOGY_FILE", path, Topology)
+
+
+def _state(error_type: str) -> int:
+    """What an error type says of its service, by its words: 0 it is broken itself, 1 it fails, 2 it hears nothing."""
+    said = set(words(error_type).split())
+    if said & _BROKEN:
+        return 0
+    return _HEARS_NOTHING if said & _NONE and said & _FLOW else 1
 
 
 def _time(value: str | datetime) -> datetime:

@@ -19,6 +19,7 @@ from pipeline.stages.situations import (
     correlate,
     load_topology,
     probable_root,
+    suspects,
 )  # fmt: skip
 from schemas import Anomaly
 
@@ -99,8 +100,8 @@ def test_no_message_takes_long(unit: str) -> None:
     assert time.process_time() - started < 5
 
 
-def member(name: str, service: str | None, seconds: float = 0, text: str = "") -> Member:
-    return Member(name, service, text, START + timedelta(seconds=seconds))
+def member(name: str, service: str | None, seconds: float = 0, text: str = "", error_type: str = "e") -> Member:
+    return Member(name, service, error_type, text, START + timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize(
@@ -110,11 +111,30 @@ def member(name: str, service: str | None, seconds: float = 0, text: str = "") -
         ([member("a", "web", 0, "no answer from ledger-db"), member("b", "ledger-db", 9)], "b"),
         ([member("b", "x", 9), member("a", "y", 3)], "a"),
         ([member("b", None), member("a", None)], "a"),
+        # What hears nothing is an effect, even where the others depend on it.
+        ([member("a", "payments-db", 0, error_type="NoRequestsReceived"), member("b", "payments", 5)], "b"),
+        ([member("a", "x", 0, error_type="no_traffic"), member("b", "y", 5, error_type="HighLatency")], "b"),
+        ([member("a", "x", 5, error_type="NoTraffic"), member("b", "y", 0, error_type="LowTraffic")], "b"),
+        # What is broken itself comes first, and the episode that says so.
+        ([member("a", "web", 0, error_type="HighErrorRate"), member("b", "db", 9, error_type="KubePodNotReady")], "b"),
+        ([member("a", "db", 0, error_type="NoRequests"), member("b", "web", 1),
+          member("c", "db", 2, error_type="container_oom_killed")], "c"),
+        ([member("a", "checkout", 0, error_type="PodCrashLooping"),
+          member("b", "payments-db", 9, error_type="PodCrashLooping")], "b"),
+        # Too many is no silence, and a low disk is not a low number of requests.
+        ([member("a", "x", 0, error_type="TooManyConnections"), member("b", "y", 5, error_type="LowDiskSpace")], "a"),
     ],
-)
+)  # fmt: skip
 def test_the_probable_root(members: list[Member], root: str) -> None:
-    """What most others depend on or speak of; else what began first."""
+    """What is broken itself, then what fails, then what hears nothing; among these what is blamed most, then first."""
     assert probable_root(members, SHOP) == root
+    assert probable_root(members[::-1], SHOP) == root
+
+
+def test_what_depends_on_itself_by_a_circle_is_not_blamed_by_itself() -> None:
+    circle = Topology({"a": ["b"], "b": ["a"], "c": ["d"]})
+    found = suspects([member("1", "a", 0), member("2", "c", 1), member("3", "d", 2)], circle)
+    assert [episode.service for episode in found] == ["d", "a", "c"]
 
 
 def test_a_topology_may_have_circles(tmp_path: Path) -> None:
@@ -148,10 +168,12 @@ def test_a_source_has_its_own_fingerprint_rule_and_names_its_faults_itself() -> 
     assert of(fingerprint="x") != of(service="x")
 
 
-def alert(seconds: float, name: str, group: str, status: str = "firing", **labels: str) -> dict[str, object]:
+def alert(
+    seconds: float, name: str, group: str, status: str = "firing", root: str | list[str] | None = None, **labels: str
+) -> dict[str, object]:
     return {
         "ts": seconds, "status": status, "labels": {"alertname": name, "cluster": "c", **labels},
-        "truth": {"group": group},
+        "truth": {"group": group, "root": root},
     }  # fmt: skip
 
 
