@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -91,13 +92,16 @@ def storm(
     file: Annotated[Path, typer.Argument(help="Alerts with their true groups, as JSON Lines.")],
     clusters: Annotated[int, typer.Option(min=0, help="As if from so few clusters, which is harder; 0: as it is.")] = 0,
     seed: Annotated[int, typer.Option(help="Which clusters then fall together.")] = 0,
+    topology: Annotated[Path | None, typer.Option(help="Which service depends on which; else TOPOLOGY_FILE.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
-    """Say how well a labelled stream of alerts is grouped into situations, beside the simple rule."""
+    """Say how well a labelled stream of alerts is grouped, and its roots are found, beside simple rules."""
     from pipeline import app
     from pipeline import storm as judge
 
     current = settings.read()
+    if topology:
+        current = replace(current, topology_file=topology)
     alerts = judge.read_alerts(file)
     if clusters:
         alerts = judge.crowded(alerts, clusters, seed)

@@ -2,12 +2,15 @@
 
 import json
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from pipeline import storm
+from pipeline.__main__ import cli
 from pipeline.errors import Misconfigured, Rejected
 from pipeline.stages.count import Grouping
 from pipeline.stages.fingerprints import Fingerprints, Rule, load_fingerprints
@@ -22,6 +25,7 @@ from pipeline.stages.situations import (
     suspects,
 )  # fmt: skip
 from schemas import Anomaly
+from tests import streams
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 GAP = timedelta(minutes=5)
@@ -199,6 +203,54 @@ def test_a_stream_is_judged(tmp_path: Path) -> None:
     path.write_text('{"ts": 1}')
     with pytest.raises(Rejected, match="line 1"):
         storm.read_alerts(path)
+
+
+def test_the_probable_roots_are_judged(tmp_path: Path) -> None:
+    """Found in the first place; among the first three; not among them; and one whose service nobody heard of."""
+    lines = [
+        alert(0, "Slow", "one", root="db", namespace="shop", service="web"),
+        alert(1, "Slow", "one", "resolved", namespace="shop", service="web"),
+        alert(5, "Slow", "one", namespace="shop", service="db"),
+        alert(0, "Slow", "two", root=["x", "lib"], namespace="bank", service="web"),
+        alert(5, "NoTraffic", "two", namespace="bank", service="lib"),
+        *(alert(n, "Slow", "three", root="d", namespace="farm", service=name) for n, name in enumerate("abcd")),
+        alert(5, "Slow", "three", namespace="farm", service="d"),
+        alert(0, "Slow", "four", root="far", namespace="pier", service="web"),
+        alert(0, "Slow", "rootless", namespace="yard", service="web"),
+    ]
+    path = tmp_path / "storm.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    figures = storm.report(storm.read_alerts(path), Grouping(topology=Topology({"web": ["db"]})), Fingerprints())
+    assert {name: figures[name] for name in figures if "root" in name} == {
+        "roots": 4, "roots_heard": 0.75, "root_top1": 0.25, "root_top3": 0.5, "floor_root_first": 0.0,
+        "floor_root_most": 0.25,
+    }  # fmt: skip
+
+
+def test_the_command_takes_a_topology(tmp_path: Path) -> None:
+    """Instead of TOPOLOGY_FILE, for the grouping and for the roots."""
+    lines = [
+        alert(0, "Slow", "one", root="db", namespace="shop", service="web"),
+        alert(5, "Slow", "one", namespace="disks", service="db"),
+    ]
+    (tmp_path / "storm.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    (tmp_path / "topology.yaml").write_text("dependencies: {web: [db]}")
+    command = ["storm", str(tmp_path / "storm.jsonl"), "--json"]
+    known = CliRunner().invoke(cli, [*command, "--topology", str(tmp_path / "topology.yaml")])
+    figures = [json.loads(result.stdout) for result in (CliRunner().invoke(cli, command), known)]
+    assert [(told["situations"], told["root_top1"]) for told in figures] == [(2, 0.0), (1, 1.0)]
+
+
+def test_made_up_streams_are_grouped_and_their_roots_found() -> None:
+    """On streams of another shape than the public one, ours is better than the simple rules."""
+    found: Counter[str] = Counter()
+    for seed in range(6):
+        alerts, topology = streams.stream(seed)
+        figures = storm.report(alerts, Grouping(topology=topology), Fingerprints())
+        assert figures["pair_f1"] > figures["floor_pair_f1"] + 0.1
+        found.update({name: figures[name] for name in ("root_top1", "floor_root_first", "floor_root_most")})
+    assert found["root_top1"] > max(found["floor_root_first"], found["floor_root_most"])
+    assert streams.stream(1) == streams.stream(1)
 
 
 def test_pairs_are_counted() -> None:
