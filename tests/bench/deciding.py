@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from pipeline.embedded.model import bundled_model, packaged_model
 from pipeline.worker import GROUP
 from tests.bench.cases import case
 from tests.bench.ground import DECIDED, Ground, Measured, stop
@@ -29,6 +32,8 @@ async def unique(ground: Ground, result: Result) -> None:
     found = await _decided(ground, ground.many(UNIQUE), {})
     result.add("ours", "run worker, nearest", found.rate, cpu_us=found.cpu_us, note=found.note)
     await _embedding(ground, result, "after")
+    told = {"EMBEDDING_MODEL": str(_in_floats(ground.folder))}
+    await _embedding(ground, result, "in floats, as its package ships it", told)
 
 
 @case("decisions/s")
@@ -90,11 +95,18 @@ async def _decided(ground: Ground, count: int, environment: dict[str, str]) -> M
     return found
 
 
-async def _embedding(ground: Ground, result: Result, when: str) -> None:
+async def _embedding(ground: Ground, result: Result, when: str, more: Mapping[str, str] | None = None) -> None:
     """Before and after ours: what else the machine does changes meanwhile."""
-    told = {"PULSEGUARD_HOME": str(ground.folder / "home")}
+    told = {"PULSEGUARD_HOME": str(ground.folder / "home"), **(more or {})}
     module = ["tests.bench.embedding_floor", ground.topic(), str(ground.many(EMBEDDED_ALONE))]
     await ground.floor(result, f"the embedding model alone, {when}", module, told)
+
+
+def _in_floats(folder: Path) -> Path:
+    """The bundled model as its package ships it, which is what plain fastembed would run."""
+    floats = shutil.copytree(bundled_model(folder / "home"), folder / "floats", dirs_exist_ok=True)
+    shutil.copy(packaged_model(), floats / "model.onnx")
+    return floats
 
 
 async def _paced(

