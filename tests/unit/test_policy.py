@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
@@ -29,7 +30,7 @@ FACTS = {"service": "payments-db", "severity": "error", "cluster": "c1"}
         ('service="payments-db"', True), ("service!=payments-db", False), ("service!=x", True),
         ("service=~payments.*", True), ("service=~payments", False), ("service!~payments.*", False),
         ("severity=~error|critical", True), ("namespace=", True), ("namespace!=", False), ("namespace=~.+", False),
-        ("service=payments.db", False),
+        ("service=payments.db", False), (r"service!~x\{999999999", True),
     ],
 )  # fmt: skip
 def test_a_matcher(text: str, holds: bool):
@@ -37,10 +38,30 @@ def test_a_matcher(text: str, holds: bool):
     assert Matcher.parse(text).holds(FACTS) is holds
 
 
-@pytest.mark.parametrize("text", ["", "service", "=x", "service=~(", "a b=c", "service=~x{99999999999}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "service", "=x", "service=~(", "a b=c", "service=~x{99999999999}", "service=~x{1,99999}", "service=~\udce9"],
+)
 def test_what_is_no_matcher(text: str):
     with pytest.raises(Rejected):
         Matcher.parse(text)
+
+
+@pytest.mark.parametrize("text", ["service=~(?=pay).*", "service=~(?<!x)y", r"service!~(a)\1"])
+def test_what_needs_backtracking_is_refused_and_the_reason_says_so(text: str):
+    """RE2 has no look-around and no back-reference; the message names the text, the fault and the syntax."""
+    with pytest.raises(Rejected, match=r"invalid .*RE2's syntax, as Alertmanager's: no look-around") as exc:
+        Matcher.parse(text)
+    assert exc.value.reason.startswith(repr(text))
+
+
+@pytest.mark.parametrize("expression", ["(a+)+b", "(a|a)*b", "(.*)*b", "(a?){500}a{500}b"])
+def test_no_expression_backtracks(expression: str):
+    """What takes Python's re for ever is answered at once, on the longest text that an event can have."""
+    matcher = Matcher.parse(f"service=~{expression}")
+    started = perf_counter()
+    assert not matcher.holds({"service": "a" * 262_144})
+    assert perf_counter() - started < 2
 
 
 def test_the_first_route_that_matches():
