@@ -31,7 +31,7 @@ FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
 _KEPT = 10_000
 """How many incidents are kept in memory as the index holds them; about 8 KB each."""
-_FORM = "7"
+_FORM = "8"
 """Changes when points are made in another way: another collection, derived anew."""
 _AT_ONCE = 64
 """Incidents that are embedded and written together."""
@@ -131,13 +131,16 @@ class Index:
         held = {str(payload["incident_id"]): int(payload["version"]) for payload in found}
         changed = [incident_id for incident_id, version in wanted.items() if held.get(incident_id) != version]
         gone = [incident_id for incident_id in held if incident_id not in wanted]
+        written = 0
         for start in range(0, len(changed), _AT_ONCE):
-            await self._write(await record.incidents(ids=changed[start : start + _AT_ONCE]), wanted)
+            incidents = await record.incidents(ids=changed[start : start + _AT_ONCE])  # those that can be read
+            await self._write(incidents, wanted)
+            written += len(incidents)
         if gone:
             await self._points.delete([_point_id(incident_id) for incident_id in gone])
         self._kept.clear()  # a search meanwhile may have found the old ones
         self._level = state
-        return len(changed) + len(gone)
+        return written + len(gone)
 
     async def rebuild(self, record: Source) -> int:
         """Drop everything and derive it anew."""

@@ -8,16 +8,21 @@ from msgspec import Meta
 
 Verdict = Literal["recommend", "escalate"]
 Engine = Literal["nearest", "llm"]
-Value = float | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | str | bool
+Text = Annotated[str, Meta(max_length=1000)]
+Value = float | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Text | bool
 """A parameter's value. A whole number of any length, which JSON knows, is more than those who read it can hold."""
+Name = Annotated[str, Meta(max_length=100)]
 
 
 class Action(msgspec.Struct, frozen=True):
-    """An action of the catalogue (``deploy/actions.yaml``) aimed at a target, its parameters within their bounds."""
+    """An action of the catalogue (``deploy/actions.yaml``) aimed at a target, its parameters within their bounds.
 
-    name: str
-    target: str
-    parameters: dict[str, Value] = {}
+    Its size is bounded: five of them and the largest anomaly that is allowed fit into one record of Kafka's 1 MB.
+    """
+
+    name: Name
+    target: Annotated[str, Meta(max_length=256)]
+    parameters: Annotated[dict[Name, Value], Meta(max_length=16)] = {}
 
 
 class Evidence(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ JSON: https://docs.slack.dev/interactivity/handling-user-interaction.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
@@ -119,6 +120,13 @@ def correction(view: View, user: str, catalogue: Catalogue) -> Verdict:
     )  # fmt: skip
 
 
+def _target(decided: bytes | None) -> str:
+    """What the decision is aimed at; nothing for one of an earlier release that cannot be read any more."""
+    with suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(decided or b"", type=Decision).action.target
+    return ""
+
+
 def routes(settings: Settings, record: Record, verdicts: Verdicts, catalogue: Catalogue) -> list[Any]:
     """The handler; without a bot token or SLACK_SIGNING_SECRET there is none to trust, and so nothing is there."""
     bot = open_bot(settings)
@@ -138,8 +146,7 @@ def routes(settings: Settings, record: Record, verdicts: Verdicts, catalogue: Ca
         for click in did.actions if did.type == "block_actions" else []:
             if click.action_id == _OPEN:
                 decided = await record.decision_body(click.value)
-                target = msgspec.json.decode(decided, type=Decision).action.target if decided else ""
-                await bot.open(did.trigger_id, dialog(click.value, target, catalogue))
+                await bot.open(did.trigger_id, dialog(click.value, _target(decided), catalogue))
             elif click.action_id in _CLICKS:
                 said.append(await _clicked(verdicts, did.user.id, click))
         # After the answer: Slack waits three seconds for that, and repeats what it asked.

@@ -80,10 +80,12 @@ def _config(settings: Settings, name: str) -> dict[str, str]:
     if name == settings.topic_incidents:
         return {"cleanup.policy": "compact"}
     dead = name == settings.topic_dlq
+    wide = dead or name == settings.topic_enriched
     hours = settings.topic_dlq_retention if dead else settings.topic_retention
     kept = {"retention.ms": str(round(hours * _HOUR_MS)) if hours >= 0 else "-1"}
-    # A dead letter is its record and the reasons beside it: what one topic takes, the other must.
-    return kept | ({"max.message.bytes": str(LARGEST_RECORD)} if dead else {})
+    # A dead letter is its record and the reasons beside it, and an enriched anomaly has its evidence: what the topic
+    # of anomalies takes, these must.
+    return kept | ({"max.message.bytes": str(LARGEST_RECORD)} if wide else {})
 
 
 def _refused(settings: Settings, name: str, error: KafkaError) -> Misconfigured:

@@ -15,6 +15,8 @@ _HEADINGS: dict[str, tuple[str, ...]] = {
     "diagnosis": (r"diagnosis", r"investigation", r"analysis"),
     "mitigation": (r"mitigations?", r"resolution", r"fix(es|ed)?", r"recovery", r"remediations?", r"how .*resolved"),
 }
+_LONGEST_TARGET = 256
+"""Characters, as the contract has it."""
 _LATER = re.compile(r"\b(follow.?ups?|lessons?|action items|prevent\w*|long.term|next steps|improvements?)\b")
 """What is planned is not what was done."""
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -190,9 +192,9 @@ def _typed(fields: dict[str, Any], said: Mapping[str, str]) -> Filled:
             f"the duration {said['duration'][:60]!r} is of the whole: how long the mitigation took is not told"
         )
     action = said.get("action", "")
-    if action and not re.fullmatch(r"[a-z][a-z0-9_]*", action):
+    if action and not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", action):
         notes.append(f"{action[:60]!r} is no name of an action")
-    elif action and "service" not in fields:
+    elif action and not 0 < len(fields.get("service", "")) <= _LONGEST_TARGET:
         notes.append(f"the action {action} has no service to aim at")
     elif action:
         fields["action"] = {"name": action, "target": fields["service"]}

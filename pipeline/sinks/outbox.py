@@ -21,6 +21,7 @@ from pipeline.sinks.plan import Call, Head, Kind, Sent, Told, Waiting, plan, upk
 from pipeline.sinks.policy import Facts, Policy, Silence, parsed, silenced
 from pipeline.stages.episodes import ACTIVE, rank
 from pipeline.stages.record import Record
+from pipeline.stages.stored import stored
 from schemas import SEVERITIES, Decision
 
 log = structlog.get_logger()
@@ -165,12 +166,13 @@ class Outbox:
         rows = await connection.fetch(_WAITING, channel, _MOST)
         if not rows:
             return []
-        waiting = [(msgspec.json.decode(row["body"], type=Decision), row["since"]) for row in rows]
+        waiting = stored("decision", rows, lambda row: (_decision(row["body"]), row["since"]))
+        lost = {row["id"] for row in rows} - {decision.id for decision, _ in waiting}
         known = await _episodes(connection, [decision for decision, _ in waiting])
         silences = await self._active(connection, now)
         sources = await self._sources(connection)
         found: list[Waiting] = []
-        muted: dict[str, str] = {}
+        muted = dict.fromkeys(lost, "unreadable: of an earlier release")
         for decision, since in waiting:
             facts, going_on = known.get(decision.episode_id) or _said(decision)
             route = self._policy.route(facts)
@@ -240,21 +242,23 @@ class Outbox:
     async def _read(
         self, connection: Any, name: str, kind: Kind, situation: str | None, place: str | None
     ) -> Claim:  # fmt: skip
-        about = [
-            msgspec.json.decode(row["body"], type=Decision)
-            for row in await connection.fetch("SELECT body FROM notifications WHERE message_id = $1", name)
-        ]
+        rows = await connection.fetch("SELECT decision_id AS id, body FROM notifications WHERE message_id = $1", name)
+        about = stored("decision", rows, lambda row: _decision(row["body"]))
         about.sort(key=lambda decision: (-rank(decision.severity), decision.created_at))
         members: tuple[Member, ...] = ()
         shown, head = "", None
         if situation is not None:
             rows = await connection.fetch(f"{_EPISODE} WHERE situation_id = $1 ORDER BY began_at, ordinal", situation)
             members = tuple(_member(row) for row in rows)
-            body = await connection.fetchval(_HEAD_DECISION, situation)
-            head = msgspec.json.decode(body, type=Decision) if body else None
+            heads = await connection.fetch(_HEAD_DECISION, situation)
+            head = next(iter(stored("decision", heads, lambda row: _decision(row["published"]))), None)
             state = await connection.fetchrow(_SITUATION, situation)
             shown = _shown(state) if state else ""
         return Claim(name, kind, about, head, place, members, shown)
+
+
+def _decision(body: bytes) -> Decision:
+    return msgspec.json.decode(body, type=Decision)
 
 
 def _facts(row: Mapping[str, Any]) -> Facts:
@@ -318,7 +322,7 @@ WHERE (excluded.again AND notifications.state = 'refused')
 """
 _CLAIMED = "SELECT * FROM messages WHERE channel = $1 AND state = 'claimed' ORDER BY claimed_at LIMIT 1"
 _WAITING = """
-SELECT decision_id, body, since FROM notifications WHERE channel = $1 AND state = 'waiting'
+SELECT decision_id AS id, body, since FROM notifications WHERE channel = $1 AND state = 'waiting'
 ORDER BY rank DESC, since, decision_id LIMIT $2
 """
 _MUTE = """
@@ -358,7 +362,7 @@ LATERAL (
 WHERE head.shown <> 'over' OR state.going_on
 """  # noqa: S608 - ours
 _HEAD_DECISION = """
-SELECT decisions.published
+SELECT decisions.id, decisions.published
 FROM messages JOIN notifications ON message_id = messages.id JOIN decisions ON decisions.id = decision_id
 WHERE messages.situation_id = $1 AND kind = 'head' ORDER BY rank DESC, decisions.created_at LIMIT 1
 """

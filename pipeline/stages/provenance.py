@@ -57,7 +57,7 @@ DELETE FROM provenance WHERE decision_id IN (
 ) RETURNING 1
 """
 EXPLANATIONS = """
-SELECT decisions.published, anomalies.body AS anomaly, anomalies.received_at, anomalies.topic_id,
+SELECT decisions.id, decisions.published, anomalies.body AS anomaly, anomalies.received_at, anomalies.topic_id,
     anomalies.kafka_partition, anomalies.kafka_offset, provenance.body AS provenance
 FROM decisions
 LEFT JOIN anomalies ON anomalies.id = decisions.anomaly_id

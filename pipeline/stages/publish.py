@@ -9,6 +9,8 @@ from schemas import DeadLetter, Reason
 from schemas.dead_letter import ORIGIN, PREFIX
 
 SOURCE = b"pulseguard"
+_LONGEST_TRACE = 512
+"""Bytes; W3C's has 55. A longer one is no trace, and could make a good anomaly more than Kafka takes."""
 _KEPT_AFTER_REFUSAL, _KEPT_BESIDE = 500_000, 50_000
 """Bytes of a value, and of a key or of the headers beside it, that are kept of a record that Kafka refuses."""
 
@@ -24,7 +26,8 @@ def event_headers(event_type: str, event_id: str, message: Message | None = None
         ("content-type", b"application/json"),
     ]
     if message is not None:
-        headers += [(name, value) for name, value in message.headers if name == "traceparent"]
+        traces = [(name, value) for name, value in message.headers if name == "traceparent"]
+        headers += [(name, value) for name, value in traces if value and len(value) <= _LONGEST_TRACE]
     return headers
 
 

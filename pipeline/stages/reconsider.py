@@ -71,7 +71,7 @@ class Reconsideration:
         return [
             (one, now)
             for one, body, now in zip(standing, bodies, await self._looked_up(standing), strict=True)
-            if body is not None and self._is_better(msgspec.json.decode(body, type=Decision), now, known)
+            if body is not None and self._is_better(body, now, known)
         ]
 
     async def _looked_up(self, asked: list[Standing]) -> list[Found]:
@@ -82,7 +82,11 @@ class Reconsideration:
             found += await self._index.search(queries[start : start + _AT_ONCE])
         return found
 
-    def _is_better(self, told: Decision, now: Found, known: Collection[str]) -> bool:
+    def _is_better(self, body: bytes, now: Found, known: Collection[str]) -> bool:
+        try:
+            told = msgspec.json.decode(body, type=Decision)
+        except msgspec.MsgspecError:
+            return False  # of an earlier release, which allowed more: it stands
         found = [item.incident_id for item in now.evidence]
         if told.matched_incident is not None and told.matched_incident not in {*known, *found}:
             return True

@@ -17,10 +17,12 @@ import msgspec
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
+from pipeline.stages.lessons import JUDGED, LESSONS, Lesson, judged_of, lesson_of
 from pipeline.stages.provenance import EXPLANATIONS, FORGET, explanation_of
 from pipeline.stages.revise import Standing, asked, overdue, revise, standing
 from pipeline.stages.save import Made, save
-from schemas import Anomaly, Decision, Explanation, Feedback, Incident, TrackRecord
+from pipeline.stages.stored import stored
+from schemas import Decision, Explanation, Feedback, Incident, TrackRecord
 
 __all__ = ["Arrival", "Background", "Grouping", "Lesson", "Opening", "Record", "Standing", "open_record"]
 
@@ -33,17 +35,6 @@ _CONFLICTS = {"23505", "25006"}
 _URL = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _SECONDS = 10.0
 """The limit of each statement, and of the wait for a connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """A verdict that nothing was learned from yet, and what it is about. ``resolved``: its episode is."""
-
-    feedback: Feedback
-    decision: Decision
-    anomaly: Anomaly
-    received_at: datetime
-    resolved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +157,7 @@ class Record:
         """Decisions, newest first."""
         async with self.connection() as connection:
             rows = await connection.fetch(_DECISIONS, limit, service, verdict, before)
-        return [msgspec.json.decode(row["published"], type=Decision) for row in rows]
+        return stored("decision", rows, lambda row: msgspec.json.decode(row["published"], type=Decision))
 
     async def explanations(
         self, *, decision_id: str | None = None, since: datetime | None = None, until: datetime | None = None,
@@ -175,7 +166,7 @@ class Record:
         """Decisions, newest first, each with all that is kept of how it came about."""
         async with self.connection() as connection:
             rows = await connection.fetch(EXPLANATIONS, decision_id, since, until, limit)
-        return [explanation_of(row) for row in rows]
+        return stored("decision", rows, explanation_of)
 
     async def forget_provenance(self, before: datetime) -> int:
         """Delete that of the oldest decisions made ``before``, a thousand at most; returns how many."""
@@ -206,10 +197,10 @@ class Record:
         return len(rows)
 
     async def incidents(self, *, ids: Sequence[str] | None = None, limit: int | None = None) -> list[Incident]:
-        """Incidents by id, or the newest ones."""
+        """Incidents by id, or the newest ones. What cannot be read any more is missing: load it anew, or retire it."""
         async with self.connection() as connection:
             rows = await connection.fetch(_INCIDENTS, None if ids is None else list(ids), limit)
-        return [msgspec.json.decode(row["body"], type=Incident) for row in rows]
+        return stored("incident", rows, lambda row: msgspec.json.decode(row["body"], type=Incident))
 
     async def retire_incidents(self, ids: Sequence[str]) -> int:
         """Forget incidents; returns how many there were."""
@@ -240,20 +231,17 @@ class Record:
     async def feedback(self, limit: int) -> list[Feedback]:
         """Verdicts, newest first."""
         async with self.connection() as connection:
-            rows = await connection.fetch("SELECT body FROM feedback ORDER BY created_at DESC, id LIMIT $1", limit)
-        return [msgspec.json.decode(row["body"], type=Feedback) for row in rows]
+            rows = await connection.fetch("SELECT id, body FROM feedback ORDER BY created_at DESC, id LIMIT $1", limit)
+        return stored("feedback", rows, lambda row: msgspec.json.decode(row["body"], type=Feedback))
 
     async def lessons(self, limit: int = 100) -> list[Lesson]:
         """Verdicts that say how it went, or whose episode is resolved, and that nothing was learned from; in order."""
         async with self.connection() as connection:
-            rows = await connection.fetch(_LESSONS, limit)
-        return [
-            Lesson(
-                msgspec.json.decode(row["body"], type=Feedback), msgspec.json.decode(row["published"], type=Decision),
-                msgspec.json.decode(row["anomaly"], type=Anomaly), row["received_at"], row["state"] == "resolved",
-            )
-            for row in rows
-        ]  # fmt: skip
+            rows = await connection.fetch(LESSONS, limit)
+        found = stored("feedback", rows, lesson_of)
+        for name in {row["id"] for row in rows} - {lesson.feedback.id for lesson in found}:
+            await self.learned(name)
+        return found
 
     async def learned(self, feedback_id: str) -> None:
         """Something was learned from that verdict, or nothing ever will be."""
@@ -263,8 +251,8 @@ class Record:
     async def judged_decisions(self) -> list[tuple[Decision, str, bool | None]]:
         """Every decision that a human judged, with verdict and whether the advice worked, oldest verdict first."""
         async with self.connection() as connection:
-            rows = await connection.fetch(_JUDGED)
-        return [(msgspec.json.decode(row["published"], type=Decision), row["verdict"], row["worked"]) for row in rows]
+            rows = await connection.fetch(JUDGED)
+        return stored("decision", rows, judged_of)
 
 
 @asynccontextmanager
@@ -314,7 +302,7 @@ def _translated() -> Iterator[None]:
 
 _COST_SINCE = "SELECT sum((body->'usage'->>'cost_usd')::float8) FROM decisions WHERE created_at >= $1"
 _DECISIONS = """
-SELECT published FROM decisions
+SELECT id, published FROM decisions
 WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)
   AND ($4::timestamptz IS NULL OR created_at < $4)
 ORDER BY created_at DESC, id LIMIT $1
@@ -377,23 +365,8 @@ WHERE incidents.body IS DISTINCT FROM excluded.body
 RETURNING id
 """
 _INCIDENTS = """
-SELECT body FROM incidents WHERE $1::text[] IS NULL OR id = ANY($1) ORDER BY version DESC LIMIT $2
+SELECT id, body FROM incidents WHERE $1::text[] IS NULL OR id = ANY($1) ORDER BY version DESC LIMIT $2
 """
 _SAVE_FEEDBACK = """
 INSERT INTO feedback (id, decision_id, verdict, body) VALUES ($1, $2, $3, $4::jsonb) ON CONFLICT (id) DO NOTHING
-"""
-_LESSONS = """
-SELECT feedback.body, decisions.published, anomalies.body AS anomaly, anomalies.received_at, episodes.state
-FROM feedback
-JOIN decisions ON decisions.id = feedback.decision_id
-JOIN anomalies ON anomalies.id = decisions.anomaly_id
-JOIN episodes ON episodes.id = decisions.episode_id
-WHERE NOT feedback.learned AND (
-    feedback.body ?| ARRAY['worked', 'action'] OR (feedback.verdict = 'accept' AND episodes.state = 'resolved')
-)
-ORDER BY feedback.created_at, feedback.id LIMIT $1
-"""
-_JUDGED = """
-SELECT decisions.published, feedback.verdict, (feedback.body->>'worked')::boolean AS worked
-FROM feedback JOIN decisions ON decisions.id = feedback.decision_id ORDER BY feedback.body->>'created_at'
 """

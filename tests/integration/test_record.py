@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
 
 from pipeline import kafka
 from pipeline.embedded.postgres import embedded_postgres
@@ -320,6 +321,57 @@ async def test_an_incident_version_rises_only_with_a_change(record: Record) -> N
     assert len(await record.incidents(limit=1)) == 1
     assert len(await record.incidents()) == 2
     assert await record.upsert_incidents([]) == 0
+
+
+async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, database_url: str) -> None:
+    """One of an earlier release, which knew no limits: it is logged by its id, and stops neither lists nor lessons."""
+    await record.record_arrivals([arrival("a")], Grouping())
+    opened = await record.episodes()
+    await record.save_decisions([(decision(name, anomaly_id="a", episode_id=opened[0]["id"], revision=place), None)
+                                 for place, name in enumerate(("dec_1", "dec_2"), 1)])  # fmt: skip
+    await record.upsert_incidents([Incident(id=name, title=name) for name in ("inc-1", "inc-2")])
+    for place in (1, 2):
+        await record.save_feedback(
+            Feedback(id=f"fb_{place}", decision_id=f"dec_{place}", verdict="accept", worked=True)
+        )
+    long = msgspec.json.encode(Action("restart", "x" * 300)).decode()
+    async with record.connection() as connection:
+        await connection.execute("UPDATE incidents SET body = jsonb_set(body, '{action}', $1) WHERE id = 'inc-1'", long)
+        await connection.execute(
+            "UPDATE decisions SET published = convert_to(jsonb_set(body, '{action}', $1)::text, 'UTF8') "
+            "WHERE id = 'dec_1'", long,
+        )  # fmt: skip
+    with structlog.testing.capture_logs() as logs:
+        assert [incident.id for incident in await record.incidents()] == ["inc-2"]
+        assert [found.id for found in await record.decisions()] == ["dec_2"]
+        assert [found.decision.id for found in await record.explanations(limit=5)] == ["dec_2"]
+        assert [found.id for found, *_ in await record.judged_decisions()] == ["dec_2"]
+        assert [lesson.feedback.id for lesson in await record.lessons()] == ["fb_2"]
+    assert {(line["event"], line["kind"], line["id"]) for line in logs} == {
+        ("row_unreadable", "incident", "inc-1"), ("row_unreadable", "decision", "dec_1"),
+        ("row_unreadable", "feedback", "fb_1"),
+    }  # fmt: skip
+    assert not any("xxx" in str(line) for line in logs)
+    with structlog.testing.capture_logs() as logs:
+        assert [lesson.feedback.id for lesson in await record.lessons()] == ["fb_2"]
+    assert logs == []  # nothing will ever be learned of it: it is in nobody's way
+
+
+async def test_a_message_that_cannot_be_read_any_more_is_muted(record: Record) -> None:
+    """One that waits since an earlier release is named in the record, and the next ones are told."""
+    box = Outbox(record, Policy())
+    old, new = decision("dec_1", action=Action("restart", "x" * 300)), decision("dec_2")
+    await box.take([News(said, message_of(said)) for said in (old, new)])
+    claim = await box.claim("log", limited=False)
+    assert isinstance(claim, Claim)
+    assert [told.id for told in claim.about] == ["dec_2"]
+    async with record.connection() as connection:
+        row = await connection.fetchrow("SELECT state, detail FROM notifications WHERE decision_id = 'dec_1'")
+    assert (row["state"], row["detail"]) == ("muted", "unreadable: of an earlier release")
+
+
+def message_of(said: Decision) -> kafka.Message:
+    return kafka.Message("decisions", 0, 0, None, msgspec.json.encode(said), [], 0)
 
 
 async def test_feedback_is_written_once(record: Record) -> None:
