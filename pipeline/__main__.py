@@ -18,7 +18,7 @@ from rich.table import Table
 from pipeline import endpoints, kafka, settings
 from pipeline.console import PAGE, completed, err, harmless, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
-from pipeline.errors import Misconfigured, PulseGuardError, Rejected
+from pipeline.errors import Misconfigured, PulseGuardError
 from pipeline.incidents import incidents_cli
 from pipeline.settings import ROLES, Settings
 from pipeline.silences import silence_cli
@@ -69,17 +69,20 @@ def send(
     source: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines, one JSON object, or a JSON list.")],
 ) -> None:
     """Publish anomalies and wait until Kafka has acknowledged each one. If any line is not JSON, none is published."""
+    from pipeline.send import json_values, keyed
+    from pipeline.stages.fingerprints import load_fingerprints
+
     text = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     values = json_values(text)
+    current = settings.required_kafka(completed())
+    records = keyed(values, current, load_fingerprints(current.fingerprints_file))
 
     async def publish() -> None:
-        current = settings.required_kafka(completed())
         sender = kafka.Sender(current)
         try:
-            for start in track(range(0, len(values), 1000), "sending", console=err, disable=not err.is_terminal):
-                await asyncio.gather(
-                    *(sender.send(current.topic_anomalies, None, value) for value in values[start : start + 1000])
-                )
+            for start in track(range(0, len(records), 1000), "sending", console=err, disable=not err.is_terminal):
+                some = records[start : start + 1000]
+                await asyncio.gather(*(sender.send(current.topic_anomalies, key, value) for key, value in some))
         finally:
             await sender.close()
 
@@ -263,38 +266,6 @@ def main() -> None:
         _refuse(str(exc))
     except OSError as exc:
         _refuse(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc))
-
-
-def json_values(text: bytes) -> list[bytes]:
-    """A JSON list's elements, one object, or lines of objects, as they stand. Raises `Rejected` where it is none."""
-    stripped = text.strip()
-    if stripped.startswith(b"["):
-        try:
-            numbered = [("element", number, bytes(raw)) for number, raw in enumerate(_LIST.decode(stripped), 1)]
-        except (ValueError, RecursionError) as exc:
-            raise Rejected(f"not JSON: {exc}") from exc
-    elif _fault(stripped) is None:
-        numbered = [("line", 1, stripped)]
-    else:
-        lines = enumerate(text.splitlines(), 1)
-        numbered = [("line", number, line.strip()) for number, line in lines if line.strip()]
-    if not numbered:
-        raise Rejected("nothing to send: the input is empty")
-    for kind, number, value in numbered:
-        fault = _fault(value)
-        if fault:
-            raise Rejected(f"{kind} {number} {fault}; nothing was sent")
-    return [value for _, _, value in numbered]
-
-
-def _fault(value: bytes) -> str | None:
-    try:
-        return None if isinstance(msgspec.json.decode(value), dict) else "is no JSON object"
-    except (ValueError, RecursionError) as exc:
-        return f"is not JSON: {exc}"
-
-
-_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def _refuse(reason: str) -> NoReturn:

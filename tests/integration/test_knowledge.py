@@ -241,6 +241,9 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
         return [row["occurrences"] for row in rows] == [2]
 
     await until(counted, 30, "two occurrences")
+    sent = [record for record in await asyncio.to_thread(up.read, "anomalies") if b"sent_by_command" in record.value()]
+    rows = await up.rows("SELECT fingerprint FROM episodes WHERE error_type = 'sent_by_command'")
+    assert {record.key().decode() for record in sent} == {row["fingerprint"] for row in rows}
     code, output = await command(up, "stats")
     assert code == 0
     assert "decisions" in output

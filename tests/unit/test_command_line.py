@@ -6,8 +6,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.__main__ import cli, decision_line, figure, json_values
+from pipeline import settings
+from pipeline.__main__ import cli, decision_line, figure
 from pipeline.errors import Rejected
+from pipeline.send import json_values, keyed
+from pipeline.stages.fingerprints import Fingerprints
+from schemas import Anomaly
 from tests.unit.test_blocks import decision
 
 
@@ -42,6 +46,20 @@ def test_what_is_no_anomaly_of_any_kind_is_refused_before_anything_is_sent(text:
     """By the number of its line in the input."""
     with pytest.raises(Rejected, match=reason):
         json_values(text)
+
+
+def test_what_is_sent_has_the_key_of_its_fault():
+    """By the pipeline's own rule: `resolved` lies behind what it ends. What is no anomaly is left to the worker."""
+    values = [
+        b'{"error_type": "e", "service": "s", "message": "a"}',
+        b'{"error_type": "e", "service": "s", "status": "resolved"}',
+        b'{"error_type": "e", "service": "t"}',
+        b'{"error_type": ""}',
+    ]
+    firing, resolved, other, unreadable = keyed(values, settings.read({}), Fingerprints())
+    assert firing == (Fingerprints().of(Anomaly(error_type="e", service="s")).encode(), values[0])
+    assert resolved[0] == firing[0] != other[0]
+    assert unreadable == (None, values[3])
 
 
 @pytest.mark.parametrize(
