@@ -22,6 +22,9 @@ TIMEOUT = 10
 """Seconds for one call."""
 LIMITED = "HTTP 429"
 """The detail of an `Unavailable` that Slack surely showed nothing for."""
+LONGEST_WAIT = 300.0
+"""Seconds that a Retry-After is honoured for. Slack's are a minute at most; a proxy's may be a day, for which nobody
+would be told of anything. Asking too early costs one more 429."""
 _NOT_SLACKS = "an answer that is not Slack's"
 _OK, _REQUEST_TIMEOUT, _TOO_MANY, _SERVER_ERROR = 200, 408, 429, 500
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
@@ -184,7 +187,7 @@ def _api_fault(response: Any) -> Exception:
 def _fault(status: int, body: str | None, headers: Any) -> Exception:
     named = {str(name).lower(): value for name, value in dict(headers or {}).items()}
     text = str(named.get("retry-after", ""))
-    wait = float(text) if text.isdecimal() else None
+    wait = min(float(text), LONGEST_WAIT) if text.isdecimal() else None
     if status == _TOO_MANY:
         return Unavailable("slack", LIMITED, wait)
     if status in {_OK, _REQUEST_TIMEOUT} or status >= _SERVER_ERROR:
