@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +27,7 @@ from pipeline.gateway import feedback, incidents, problems, silences, slack, web
 from pipeline.gateway.answers import Episode, Situation, Stats
 from pipeline.gateway.openapi import described
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.gateway.parameters import Limit, State, TakesAnomalies
+from pipeline.gateway.parameters import Before, BeforeId, Limit, State, TakesAnomalies
 from pipeline.index import Index
 from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
@@ -73,11 +72,14 @@ def build(
 
     @get("/v1/decisions", summary="Decisions, newest first")
     async def decisions(
-        limit: Limit = 50, service: str | None = None, verdict: Advised | None = None, before: datetime | None = None
-    ) -> list[Decision]:
+        limit: Limit = 50, service: str | None = None, verdict: Advised | None = None, before: Before = None,
+        before_id: BeforeId = None,
+    ) -> list[Decision]:  # fmt: skip
         if before is not None and before.tzinfo is None:
             raise HTTPException("before: expected a time with its zone, like 2026-01-31T10:00:00Z", status_code=400)
-        return await record.decisions(limit=limit, service=service, verdict=verdict, before=before)
+        if before_id is not None and before is None:
+            raise HTTPException("before_id: expected before with it, the time of that decision", status_code=400)
+        return await record.decisions(limit=limit, service=service, verdict=verdict, before=before, before_id=before_id)
 
     @get(
         "/v1/decisions/{decision_id:str}", summary="One decision, byte for byte as on the topic",

@@ -1,12 +1,17 @@
 """What several routes take, and what a route takes that reads its body itself."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Literal
 
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
 from litestar.params import Parameter
 
 Limit = Annotated[int, Parameter(ge=1, le=500, description="how many at most")]
+Before = Annotated[datetime | None, Parameter(description="made earlier: the created_at of a page's last one")]
+BeforeId = Annotated[
+    str | None, Parameter(description="and its id: those of that very time that come behind it are given, too")
+]
 State = Literal["open", "escalated", "quiet", "resolved"]
 """Of an episode, as the table has it."""
 

@@ -152,11 +152,15 @@ class Record:
 
     async def decisions(
         self, *, limit: int = 50, service: str | None = None, verdict: str | None = None,
-        before: datetime | None = None,
+        before: datetime | None = None, before_id: str | None = None,
     ) -> list[Decision]:  # fmt: skip
-        """Decisions, newest first."""
+        """Decisions, newest first, those of one time by id.
+
+        A page goes on behind its last one: ``before`` is when that was made, ``before_id`` its id. Without the id, the
+        others of that very time are passed over.
+        """
         async with self.connection() as connection:
-            rows = await connection.fetch(_DECISIONS, limit, service, verdict, before)
+            rows = await connection.fetch(_DECISIONS, limit, service, verdict, before, before_id)
         return stored("decision", rows, lambda row: msgspec.json.decode(row["published"], type=Decision))
 
     async def explanations(
@@ -304,7 +308,7 @@ _COST_SINCE = "SELECT sum((body->'usage'->>'cost_usd')::float8) FROM decisions W
 _DECISIONS = """
 SELECT id, published FROM decisions
 WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)
-  AND ($4::timestamptz IS NULL OR created_at < $4)
+  AND ($4::timestamptz IS NULL OR (created_at <= $4 AND (created_at < $4 OR id > $5::text)))
 ORDER BY created_at DESC, id LIMIT $1
 """
 _CLOSE_QUIET = """

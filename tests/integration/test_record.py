@@ -294,6 +294,18 @@ async def test_decisions_are_listed_newest_first(record: Record) -> None:
     assert (stats["median_latency_ms"], stats["p99_latency_ms"]) == (12.5, 12.5)
 
 
+async def test_pages_of_decisions_leave_none_out_and_show_none_twice(record: Record) -> None:
+    """Also where a page ends among some of one time, which a burst decided together has."""
+    times = [NOW + timedelta(seconds=i // 3) for i in range(8)]
+    made = [(decision(f"dec_{i}", revision=i, created_at=at), None) for i, at in enumerate(times)]
+    await record.save_decisions(made)
+    seen: list[Decision] = []
+    for _ in range(5):
+        last = seen[-1] if seen else None
+        seen += await record.decisions(limit=2, before=last and last.created_at, before_id=last and last.id)
+    assert [found.id for found in seen] == [f"dec_{i}" for i in (6, 7, 3, 4, 5, 0, 1, 2)]
+
+
 async def test_stats_of_nothing(record: Record) -> None:
     """An empty record has zeros, and no latency."""
     stats = await record.stats()

@@ -223,6 +223,7 @@ REFUSED = {
     ("GET", "/v1/decisions?verdict=foo", None): "verdict: expected one of escalate, recommend",
     ("GET", "/v1/decisions?before=2026-01-31T10:00:00", None):
         "before: expected a time with its zone, like 2026-01-31T10:00:00Z",
+    ("GET", "/v1/decisions?before_id=dec_1", None): "before_id: expected before with it, the time of that decision",
     ("GET", "/v1/decisions?before=now", None): "before: expected a time with its zone, like 2026-01-31T10:00:00Z",
     ("GET", "/v1/episodes?state=foo", None): "state: expected one of escalated, open, quiet, resolved",
     ("GET", "/v1/incidents/search?q=", None): "q: expected text of 1 to 2000 characters",
