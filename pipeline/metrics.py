@@ -18,6 +18,9 @@ in_flight = Gauge("pulseguard_decisions_in_flight", "Decisions being made now")
 relay_events = Counter("pulseguard_relay_events", "Events taken into the live feed, by type", ["type"])
 relay_clients = Gauge("pulseguard_relay_clients", "Websocket clients connected now")
 relay_slow = Counter("pulseguard_relay_slow_clients", "Websocket clients dropped because they did not read")
+alerts_left_out = Counter(
+    "pulseguard_alerts_left_out", "Alerts that a webhook's notification was cut short of, by source", ["source"]
+)
 slack_posts = Counter("pulseguard_slack_posts", "Posts to Slack, by outcome", ["outcome"])
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from pipeline.alerts import anomaly_of
 from pipeline.errors import Rejected
@@ -116,10 +118,27 @@ def test_where_alerts_were_left_out_nothing_that_may_go_on_is_resolved(source: s
 
 
 @pytest.mark.parametrize("source", list(SOURCES))
+def test_alerts_that_were_left_out_are_logged_and_counted(source: str) -> None:
+    """Nothing else tells of them: they are in no notification. One that is whole says nothing."""
+
+    def counted() -> float:
+        return REGISTRY.get_sample_value("pulseguard_alerts_left_out_total", {"source": source}) or 0
+
+    before = counted()
+    with structlog.testing.capture_logs() as logs:
+        SOURCES[source](body(alert(), truncatedAlerts=7))
+        SOURCES[source](body(alert()))
+    assert [(line["event"], line["sender"].lower(), line["left_out"]) for line in logs] == [
+        ("alerts_left_out", source, 7)
+    ]
+    assert counted() == before + 7
+
+
+@pytest.mark.parametrize("source", list(SOURCES))
 @pytest.mark.parametrize(
     "wrong",
     [b"", b"{", b"[]", b"{}", b"\xff", body(1), body({"labels": {"a": 1}}), body({"status": "maybe"}),
-     body(alert(startsAt="yesterday"))],  # type: ignore[arg-type]
+     body(alert(startsAt="yesterday")), body(alert(), truncatedAlerts=-1), body(alert(), truncatedAlerts=10**400)],  # type: ignore[arg-type]
 )  # fmt: skip
 def test_what_is_no_notification_is_refused(source: str, wrong: bytes) -> None:
     """With the reason; nothing is guessed."""

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import msgspec
+import structlog
+from msgspec import Meta
 
+from pipeline import metrics
 from pipeline.alerts import anomaly_of
 from pipeline.errors import Rejected
 from schemas import Anomaly, Metric, Status
 
 A = TypeVar("A", bound="Alert")
+log = structlog.get_logger()
 
 
 class Alert(msgspec.Struct, frozen=True, rename="camel"):
@@ -33,7 +37,7 @@ class Notification(msgspec.Struct, Generic[A], frozen=True):
 
     alerts: Sequence[A]
     status: Status = "firing"
-    truncated: int = msgspec.field(default=0, name="truncatedAlerts")
+    truncated: Annotated[int, Meta(ge=0, le=2**63 - 1)] = msgspec.field(default=0, name="truncatedAlerts")
 
 
 _ZERO_YEAR = 1
@@ -49,12 +53,16 @@ def read(body: bytes) -> list[Anomaly]:
 def alerts(notification: msgspec.json.Decoder[Notification[A]], body: bytes, sender: str) -> Sequence[A]:
     """The alerts of what ``sender`` sent. Raises `Rejected` for what is no notification.
 
-    Where some of a group that fires were left out, nobody knows which faults go on: none is taken for resolved.
+    Where some of a group that fires were left out, nobody knows which faults go on: none is taken for resolved. What
+    was left out is never seen here, so its number is logged and counted.
     """
     try:
         found = notification.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise Rejected(f"not a notification of {sender}: {exc}") from exc
+    if found.truncated:
+        log.warning("alerts_left_out", sender=sender, left_out=found.truncated, mend="its receiver's max_alerts: 0")
+        metrics.alerts_left_out.labels(source=sender.lower()).inc(found.truncated)
     if found.truncated and found.status == "firing":
         return [alert for alert in found.alerts if alert.status == "firing"]
     return found.alerts
