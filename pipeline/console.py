@@ -31,6 +31,12 @@ def harmless(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
 
 
+def escaped(raw: bytes, kept: str = "") -> str:
+    """Bytes from outside, what a terminal would obey and what is no UTF-8 spelled out; ``kept`` stands as it is."""
+    text = raw.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work, on uvloop where there is one."""
     try:

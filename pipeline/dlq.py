@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import kafka, letters, settings
-from pipeline.console import completed, err, harmless, out, run_async
+from pipeline.console import completed, err, escaped, harmless, out, run_async
 from pipeline.times import moment
 from schemas.dead_letter import Reason
 
@@ -47,14 +47,17 @@ def dlq_list(
 
 @dlq_cli.command("show")
 def dlq_show(letter: Annotated[str, typer.Argument(help="Its name in `dlq list`: PARTITION@OFFSET.")]) -> None:
-    """One dead letter whole: its headers, and its bytes as they came."""
+    """One dead letter whole: its headers, and its bytes as they came; escaped on a terminal, which would obey them."""
     found = letters.named(_dead_letters(), letter)
+    watched = sys.stdout.isatty()
     for name, value in found.headers:
-        out.print(f"{name}: {(value or b'').decode(errors='replace')}", markup=False, highlight=False, soft_wrap=True)
+        line = f"{name}: {(value or b'').decode(errors='replace')}"
+        out.print(escaped(line.encode()) if watched else line, markup=False, highlight=False, soft_wrap=True)
     key = "none" if found.key is None else repr(found.key)
-    out.print(f"key: {key}", markup=False, highlight=False)
+    out.print(f"key: {key}", markup=False, highlight=False, soft_wrap=True)
     sys.stdout.flush()
-    sys.stdout.buffer.write((found.value or b"") + b"\n")
+    value = found.value or b""
+    sys.stdout.buffer.write((escaped(value, "\n\t").encode() if watched else value) + b"\n")
 
 
 @dlq_cli.command("export")

@@ -1,14 +1,17 @@
 """What the command line takes from a user before it asks any part."""
 
+import os
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import settings
+from pipeline import dlq, settings
 from pipeline.__main__ import cli, decision_line, figure
 from pipeline.errors import Rejected
+from pipeline.kafka import Message
 from pipeline.send import json_values, keyed
 from pipeline.stages.fingerprints import Fingerprints
 from schemas import Anomaly
@@ -89,6 +92,34 @@ def test_what_cannot_be_meant_is_refused_before_any_part_is_asked(arguments: str
     done = CliRunner().invoke(cli, arguments.split(), env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "COLUMNS": "200"})
     assert done.exit_code != 0
     assert says in done.output + str(done.exception)
+
+
+LETTER = Message(
+    "anomalies.dlq", 1, 0, None, b"\x1b]0;all is well\x07{}\n\xff\t\xc3\xa9", [("x", b"\x1b[2J"), ("reason", b"bug")], 0
+)
+
+
+def test_a_terminal_is_shown_a_dead_letters_bytes_and_obeys_none(monkeypatch: pytest.MonkeyPatch):
+    """Control characters and what is no UTF-8 are spelled; lines, tabs and letters stand as they are."""
+    master, slave = os.openpty()
+    monkeypatch.setattr(dlq, "_dead_letters", lambda: [LETTER])
+    with os.fdopen(slave, "w", encoding="utf-8") as screen:
+        monkeypatch.setattr(sys, "stdout", screen)
+        dlq.dlq_show("1@0")
+        screen.flush()
+        shown = b""
+        while "é".encode() not in shown:
+            shown += os.read(master, 4096)
+    os.close(master)
+    assert shown.decode().replace("\r\n", "\n") == (
+        "x: \\x1b[2J\nreason: bug\nkey: none\n\\x1b]0;all is well\\x07{}\n\\xff\té\n"
+    )
+
+
+def test_a_pipe_is_given_a_dead_letters_bytes_as_they_came(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(dlq, "_dead_letters", lambda: [LETTER])
+    done = CliRunner().invoke(cli, ["dlq", "show", "1@0"])
+    assert done.stdout_bytes == b"x: \x1b[2J\nreason: bug\nkey: none\n" + (LETTER.value or b"") + b"\n"
 
 
 def test_a_revision_is_shown_as_one():
