@@ -233,27 +233,27 @@ def replay_command(
 def env() -> None:
     """The endpoints of the running `up` (or of the environment) as KEY=VALUE."""
     current = settings.read()
-    lines = endpoints.as_lines(endpoints.completed(current)) | {
-        key: value for key, value in endpoints.read(current.home).items() if key.endswith("_URL")
-    }
+    lines = endpoints.known(current)
     for key, value in lines.items():
         sys.stdout.write(f"{key}={value}\n")
     if not all(lines.values()):
         err.print(f"[yellow]note[/] {escape(settings.idle(current))}: what is empty is not named", soft_wrap=True)
 
 
+_STATES = {True: "[green]ok[/]", False: "[red]fails[/]", None: "[yellow]off[/]"}
+
+
 @cli.command("doctor")
 def doctor_command() -> None:
-    """Check each configured part; where one fails, name the variable and the mend."""
+    """Check each configured part; where one fails, name the variable and the mend. Say which roles run, too."""
     from pipeline import doctor
 
     table = Table("part", "state", "detail")
     checks = run_async(doctor.examine(completed()))
     for check in checks:
-        state = "[green]ok[/]" if check.healthy else "[red]fails[/]"
-        table.add_row(check.part, state, check.detail)
+        table.add_row(check.part, _STATES[check.healthy], escape(check.detail))
     out.print(table)
-    if not all(check.healthy for check in checks):
+    if any(check.healthy is False for check in checks):
         raise typer.Exit(1)
 
 

@@ -1,25 +1,39 @@
-"""`pulseguard doctor`: does each configured part answer, and if not, which variable names it and what mends it."""
+"""`pulseguard doctor`: does each configured part answer, and if not, which variable names it and what mends it.
+
+Which roles run is told beside it: that none does is no fault.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline import kafka
+import aiohttp
+import msgspec
+
+from pipeline import endpoints, kafka
 from pipeline.catalogue import load_catalogue
 from pipeline.embedding import open_embedder
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.index import open_index
 from pipeline.llm import open_llm
 from pipeline.settings import Settings
+from pipeline.sinks.notify import GROUP as SLACK
 from pipeline.stages.record import open_record
+from pipeline.worker import GROUP as WORKERS
+
+_PATIENCE = aiohttp.ClientTimeout(total=5)
+"""Seconds that a role has to answer: /readyz itself waits three for each part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The state of one part; ``detail`` names variable and mend where it is not healthy."""
+    """The state of one part; ``detail`` names variable and mend where it is not healthy.
+
+    ``healthy`` is None for a role that does not serve: it may be meant to, or not.
+    """
 
     part: str
-    healthy: bool
+    healthy: bool | None
     detail: str
 
 
@@ -33,7 +47,54 @@ async def examine(settings: Settings) -> list[Check]:
         ("model", lambda: _model(settings)),
         ("Slack", lambda: _slack(settings)),
     ]
-    return [await _checked(part, check) for part, check in checks]
+    found = [await _checked(part, check) for part, check in checks]
+    kafka_answers = bool(settings.kafka and found[0].healthy)
+    return [*found, *await _roles(settings, endpoints.known(settings), kafka_answers=kafka_answers)]
+
+
+async def _roles(settings: Settings, known: Mapping[str, str], *, kafka_answers: bool) -> list[Check]:
+    """Which of them answer where this environment, or an `up` on this home, says that they serve."""
+    return [
+        await _gateway(f"{known['HTTP_URL']}/readyz"),
+        await _relay(known["RELAY_URL"], settings.relay_token),
+        await _group(settings, "worker", WORKERS, kafka_answers=kafka_answers),
+        await _group(settings, "slack", SLACK, kafka_answers=kafka_answers),
+    ]
+
+
+async def _gateway(url: str) -> Check:
+    try:
+        async with aiohttp.ClientSession(timeout=_PATIENCE) as client, client.get(url) as answer:
+            parts = msgspec.json.decode(await answer.read(), type=dict[str, str])
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        return _silent("gateway", url, exc)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Check("role gateway", None, f"what answers at {url} is another program")
+    lacking = "; ".join(f"{part}: {said}" for part, said in parts.items() if said != "ok")
+    return Check("role gateway", None if lacking else True, f"{url}: {lacking or 'ready'}")
+
+
+async def _relay(url: str, token: str | None) -> Check:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        async with aiohttp.ClientSession(timeout=_PATIENCE) as client, client.ws_connect(url, headers=headers):
+            return Check("role relay", True, f"{url}: answers")  # noqa: FBT003 - the field is called healthy
+    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+        return _silent("relay", url, exc)
+
+
+async def _group(settings: Settings, role: str, group: str, *, kafka_answers: bool) -> Check:
+    if not kafka_answers:
+        return Check(f"role {role}", None, "not known without Kafka")
+    try:
+        runs = await kafka.has_members(settings, group)
+    except (Misconfigured, Unavailable) as exc:
+        return Check(f"role {role}", None, f"not known: {exc}")
+    return Check(f"role {role}", runs or None, f"the consumer group {group} has {'members' if runs else 'no members'}")
+
+
+def _silent(role: str, url: str, exc: Exception) -> Check:
+    return Check(f"role {role}", None, f"does not answer at {url} ({type(exc).__name__})")
 
 
 async def _checked(part: str, check: Callable[[], Awaitable[str]]) -> Check:

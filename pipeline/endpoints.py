@@ -19,6 +19,12 @@ def as_lines(settings: Settings) -> dict[str, str]:
     }
 
 
+def known(settings: Settings) -> dict[str, str]:
+    """The same, completed with those of a live `up` on the same home."""
+    found = read(settings.home)
+    return as_lines(completed(settings)) | {key: value for key, value in found.items() if key.endswith("_URL")}
+
+
 def write(settings: Settings) -> None:
     """Say where this process serves. The file holds a password: nobody else may read it."""
     lines = as_lines(settings) | {"PID": str(os.getpid()), "EMBEDDED_KAFKA": str(int(settings.kafka_is_embedded))}

@@ -11,6 +11,7 @@ from pipeline.kafka.topics import (
     check,
     check_rights,
     create_topics,
+    has_members,
     is_tansu,
     ping,
     prime_group,
@@ -20,6 +21,6 @@ from pipeline.kafka.topics import (
 
 __all__ = [
     "EMBEDDED_FETCH_WAIT_MS", "Headers", "Message", "Sender", "Subscription", "TopicReplaced", "check",
-    "check_rights", "create_topics", "is_tansu", "ping", "prime_group", "read_all", "subscribe", "tail",
+    "check_rights", "create_topics", "has_members", "is_tansu", "ping", "prime_group", "read_all", "subscribe", "tail",
     "topic_id", "topic_ids",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ _AT_FAULT = {
     KafkaError.INVALID_PARTITIONS: "TOPIC_PARTITIONS",
     KafkaError.INVALID_CONFIG: "TOPIC_RETENTION_HOURS",
 }
+_WITHOUT_MEMBERS = {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD, ConsumerGroupState.UNKNOWN}
 _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 
 
@@ -188,6 +189,25 @@ def _group_rights(admin: AdminClient, group: str) -> list[AclOperation]:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
+
+
+async def has_members(settings: Settings, group: str) -> bool:
+    """Whether the group has any now. Raises `Unavailable`, or `Misconfigured` where we may not see it."""
+    return await asyncio.to_thread(_has_members, settings, group)
+
+
+def _has_members(settings: Settings, group: str) -> bool:
+    admin = AdminClient(common(settings))  # kept: with the client its answers go
+    found = admin.describe_consumer_groups([group], request_timeout=_GROUPS_SECONDS)
+    try:
+        # By its state: the embedded broker names no members.
+        return found[group].result().state not in _WITHOUT_MEMBERS
+    except KafkaException as exc:
+        if exc.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return False
+        if exc.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            raise _no_group(group) from exc
+        raise translated(exc.args[0]) from exc
 
 
 def _allowed(future: Any, variable: str, what: str) -> list[AclOperation]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -249,6 +250,8 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     assert "decisions" in output
     code, output = await command(up, "doctor")
     assert (code, "fails" in output) == (0, False), output
+    states = dict(re.findall(r"role (\w+) +│ (\w+)", output))
+    assert states == {"gateway": "ok", "relay": "ok", "worker": "ok", "slack": "ok"}, output
 
 
 async def test_a_dead_letter_tried_again_keeps_its_identity(up: Stack, tmp_path: Path):
