@@ -69,6 +69,9 @@ class App(faust.App):  # type: ignore[misc]
         """The buffer of an agent."""
         return _Buffer(maxsize=maxsize, flow_control=self.flow_control, clear_on_resume=clear_on_resume)
 
+    def _create_directories(self) -> None:
+        """None: they would hold tables, which we have not, and the working folder may be read-only."""
+
 
 class _Buffer(ThrowableQueue[Any]):  # type: ignore[misc]
     """Takes all that was fetched, which is in memory anyway, and has the fetching of its topic paused when it is long.
