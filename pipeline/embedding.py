@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read as it is imported: else it reports to its maker, from every process
+
 import msgspec
 from fastembed import SparseTextEmbedding, TextEmbedding
 from fastembed.common.model_description import ModelSource, PoolingType
