@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import structlog
 
-from pipeline import endpoints, flow, kafka, metrics, worker
+from pipeline import endpoints, flow, kafka, metrics, watch, worker
 from pipeline.catalogue import load_catalogue
 from pipeline.confidence import load_calibration
 from pipeline.embedded.broker import embedded_broker
@@ -65,6 +66,7 @@ async def embedded(settings: Settings) -> AsyncIterator[Settings]:
 async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, seed: bool = False) -> None:
     """Run the roles until SIGINT or SIGTERM, or until one of them dies."""
     stop = _stop_signal()
+    health = watch.Health()
     async with AsyncExitStack() as stack:
         assert settings.database_url is not None  # noqa: S101 - `settings.required` or `embedded` saw to it
         await migrate(settings.database_url)
@@ -73,11 +75,10 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         await kafka.create_topics(settings)
         await _check_rights(settings, roles)
         if settings.metrics_port and "gateway" not in roles:
-            stack.enter_context(metrics.served(settings.host, settings.metrics_port))
+            stack.enter_context(metrics.served(settings.host, settings.metrics_port, health.fault))
         sender = kafka.Sender(settings)
         stack.push_async_callback(sender.close)
-        catalogue = load_catalogue(settings.actions_file)
-        calibration = load_calibration(settings.calibration_file)
+        catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
         (grouping, fingerprints), policy = grouping_of(settings), load_policy(settings.routes_file)
         if seed:
             await _seed(record)
@@ -86,14 +87,13 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
             llm = _open_llm(stack, settings, record) if "worker" in roles else None
         if "relay" in roles:
             await stack.enter_async_context(serve_relay(settings))
-        # What is loaded stays: each full collection would look through it all, for 70 ms, and 250 with litellm.
-        gc.collect()
-        gc.freeze()
+        _keep_what_is_loaded()
         # After everything that the roles use: what closes first is drained while the rest is still open.
         tasks = await stack.enter_async_context(_Tasks(stop))
         worker_ready = asyncio.Event()
+        places: watch.Places = dict
         if {"worker", "gateway"} & set(roles):
-            tasks.start(_regularly(SYNC_SECONDS, lambda: index.sync(record)), "sync")
+            tasks.start(_regularly(SYNC_SECONDS, lambda: watch.follow(record, index)), "sync")
         if "slack" in roles:
             tasks.start(notify.run_slack(settings, record, sender, policy), "slack")
         if "worker" in roles:
@@ -107,16 +107,24 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                     settings, record, index, sender, catalogue, calibration, grouping, fingerprints, llm, topic_id
                 ),
             )
-            _start_chores(tasks, settings, record, sender)
             reconsideration = Reconsideration(
                 record=record, index=index, sender=sender, calibration=calibration, settings=settings
             )
-            tasks.start(_regularly(CHECK_SECONDS, reconsideration, at_once=True), "reconsider")
+            _start_chores(tasks, settings, record, sender, reconsideration)
             tasks.start(worker.run(faust_app, worker_ready), "worker")
+            places = partial(worker.places, faust_app, worker_ready)
+        _start_watch(tasks, settings, record, roles, health, places)
         if "gateway" in roles:
-            starting = {"worker": worker_ready} if "worker" in roles else {}
             gateway = build_gateway(
-                settings, record, index, sender, catalogue, starting, grouping.topology, fingerprints
+                settings,
+                record,
+                index,
+                sender,
+                catalogue,
+                {"worker": worker_ready} if "worker" in roles else {},
+                grouping.topology,
+                fingerprints,
+                health.fault,
             )
             tasks.start(serve_gateway(gateway, settings), "gateway")
         if "worker" in roles:
@@ -126,10 +134,16 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         await stop.wait()
 
 
+def _keep_what_is_loaded() -> None:
+    """It stays: each full collection would look through it all, for 70 ms, and 250 with litellm."""
+    gc.collect()
+    gc.freeze()
+
+
 async def _open_index(stack: AsyncExitStack, settings: Settings, record: Record) -> Index:
     embedder = await asyncio.to_thread(open_embedder, settings)
     index = await stack.enter_async_context(open_index(settings, embedder))
-    await index.sync(record)
+    await watch.follow(record, index)
     return index
 
 
@@ -211,11 +225,14 @@ async def _seed(record: Record) -> None:
         log.info("seeded", incidents=len(incidents))
 
 
-def _start_chores(tasks: _Tasks, settings: Settings, record: Record, sender: kafka.Sender) -> None:
+def _start_chores(
+    tasks: _Tasks, settings: Settings, record: Record, sender: kafka.Sender, reconsideration: Reconsideration
+) -> None:  # fmt: skip
     """What a worker does beside the stream; several workers doing it disturb each other in nothing."""
     quiet = settings.episode_quiet_seconds
     tasks.start(_regularly(min(CHECK_SECONDS, quiet), lambda: record.close_quiet_episodes(quiet)), "quiet")
     tasks.start(_regularly(CHECK_SECONDS, lambda: teach(record, sender, settings)), "teach")
+    tasks.start(_regularly(CHECK_SECONDS, reconsideration, at_once=True), "reconsider")
     if settings.provenance_days:
         kept = timedelta(days=min(settings.provenance_days, 36_500))  # no date is before the first year
         tasks.start(_forget(record, kept), "forget")
@@ -233,6 +250,27 @@ async def _regularly(seconds: float, work: Callable[[], Awaitable[Any]], *, at_o
             log.warning("waiting", system=exc.system, detail=exc.detail)
         except Rejected as exc:
             log.warning("chore_refused", detail=exc.reason)
+
+
+def _start_watch(
+    tasks: _Tasks, settings: Settings, record: Record, roles: Sequence[str], health: watch.Health, places: watch.Places
+) -> None:  # fmt: skip
+    """What the roles say of themselves; several processes say the same of what is common to them."""
+    behind = kafka.Behind(settings)
+    look: Callable[[], Awaitable[None]] = partial(_come_round, health)
+    if "worker" in roles:
+        look = watch.WorkerWatch(health, behind, worker.GROUP, flow.stages(settings), places)
+        sum_up = partial(watch.sum_up, record, model=settings.llm_model is not None)
+        tasks.start(_regularly(watch.WATCH_SECONDS, sum_up), "sum_up")
+    if "slack" in roles:
+        sum_up = partial(watch.sum_up_slack, record, behind, notify.GROUP, settings.topic_decisions)
+        tasks.start(_regularly(watch.WATCH_SECONDS, sum_up), "sum_up_slack")
+    tasks.start(_regularly(watch.WATCH_SECONDS, look), "watch")
+
+
+async def _come_round(health: watch.Health) -> None:
+    """The watch of a process whose roles stall in no way of their own."""
+    health.came_round()
 
 
 async def _forget(record: Record, kept: timedelta) -> None:

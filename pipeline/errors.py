@@ -9,7 +9,13 @@ PulseGuardError
 Anything else that is raised is a bug.
 """
 
+from typing import Literal
+
 from schemas import Usage
+
+Failure = Literal["budget", "busy", "rate", "circuit", "call", "answer"]
+"""Why there is no advice: the day's budget is spent, all slots are taken, a rate is reached, the model is left alone,
+its call failed, or its answer was refused."""
 
 
 class PulseGuardError(Exception):
@@ -37,8 +43,9 @@ class Unavailable(PulseGuardError):
 class EngineFailed(PulseGuardError):
     """The model gave no usable advice. ``reason`` becomes `fallback_reason`; ``usage`` is what it cost."""
 
-    def __init__(self, reason: str, usage: Usage | None = None) -> None:
+    def __init__(self, failure: Failure, reason: str, usage: Usage | None = None) -> None:
         super().__init__(reason)
+        self.failure = failure
         self.reason = reason
         self.usage = usage or Usage()
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import faust
 
-from pipeline import metrics, worker
+from pipeline import worker
 from pipeline.catalogue import Catalogue
 from pipeline.confidence import Calibration
 from pipeline.index import Index
@@ -43,6 +43,14 @@ class Parts:
     topic_id: str
 
 
+def stages(settings: Settings) -> dict[str, str]:
+    """Each topic that a worker reads → the stage that does."""
+    return {
+        settings.topic_anomalies: "enrich", settings.topic_enriched: "decide",
+        settings.topic_incidents: "learn_incidents", settings.topic_feedback: "learn_feedback",
+    }  # fmt: skip
+
+
 def lay(app: faust.App, parts: Parts) -> None:
     """Register the agents, in the order of the way."""
     settings, record, index, sender = parts.settings, parts.record, parts.index, parts.sender
@@ -50,7 +58,6 @@ def lay(app: faust.App, parts: Parts) -> None:
     async def dead_letter(message: Message, reason: Reason, text: str) -> None:
         known = parts.topic_id if message.topic == settings.topic_anomalies else None
         await bury(sender, settings.topic_dlq, message, reason, text, known)
-        metrics.dead_letters.labels(reason=reason).inc()
 
     worker.overlapping(
         app, settings.topic_anomalies, "enrich",

@@ -9,14 +9,15 @@ and `on_partitions_revoked` forgets what is in flight before it is drained), whi
 
 import importlib.metadata
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import faust
 from aiokafka.consumer import fetcher
 from aiokafka.errors import IllegalStateError
 from aiokafka.record import default_records, memory_records
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import tuples
 from mode.utils.queues import ThrowableQueue
@@ -32,6 +33,17 @@ BATCH_BYTES = 8 * 2**20
 
 A fetch is limited too, but before it is unpacked: a megabyte of zstd may be hundreds.
 """
+
+
+class Place(NamedTuple):
+    """Where a partition that is held stands.
+
+    All before ``done`` is settled; None where the client does not know yet where it begins. ``idle``: nothing of it is
+    under way, and nothing is in the way of fetching more.
+    """
+
+    done: int | None
+    idle: bool
 
 
 class Batch(tuples.ConsumerMessage):  # type: ignore[misc]
@@ -206,6 +218,28 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Fetch the whole topic again."""
         for other in self._partitions_beside(tp):
             super().on_buffer_drop(other)
+
+    def places(self) -> dict[tuple[str, int], Place]:
+        """Of each partition that is held, where it stands; empty before the start."""
+        try:
+            held = self.assignment()
+        except ConsumerNotStarted:
+            return {}
+        busy = {tp.topic for tp, progress in self._progress.items() if not progress.is_idle}
+        return {(tp.topic, tp.partition): self._place(tp, busy) for tp in held}
+
+    def _place(self, tp: Any, busy: Collection[str]) -> Place:
+        progress = self._progress.get(tp)
+        if progress is not None and not progress.is_idle:
+            return Place(progress.committable, idle=False)
+        # A buffer that is full and holds nothing would be forgotten there.
+        return Place(self._position(tp), idle=tp not in self._buffered_partitions or tp.topic not in busy)
+
+    def _position(self, tp: Any) -> int | None:
+        """The offset that is fetched next, past what nobody is given, as the end of a transaction."""
+        subscription = self._thread._ensure_consumer()._subscription.subscription  # noqa: SLF001
+        state = subscription.assignment.state_value(tp) if subscription and subscription.assignment else None
+        return int(state.position) if state is not None and state.has_valid_position else None
 
     def _partitions_beside(self, tp: Any) -> list[Any]:
         return [other for other in self.assignment() if other.topic == tp.topic]

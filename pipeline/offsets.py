@@ -30,6 +30,11 @@ class Progress:
             self._pending.pop(offset, None)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether all that was delivered is finished."""
+        return not self._pending
+
+    @property
     def committable(self) -> int | None:
         """The offset to commit (the next one to read after a restart), or None while nothing was delivered."""
         return next(iter(self._pending), self._next)

@@ -153,7 +153,7 @@ class Settings:
     kafka_session: float = setting("KAFKA_SESSION_SECONDS", 30.0, "a silent worker's partitions move on", minimum=1)
     kafka_is_embedded: bool = field(default=False, metadata={})
     metrics_port: int = setting(
-        "METRICS_PORT", 0, "/metrics of a process that is no gateway; 0: none", minimum=0, maximum=_PORTS
+        "METRICS_PORT", 0, "/metrics and /healthz of a process that is no gateway; 0: none", minimum=0, maximum=_PORTS
     )
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning or error")
 

@@ -95,7 +95,7 @@ def overlapping(app: faust.App, topic: str, name: str, work: WorkInTurn, bury: B
             messages = _messages(events)
             try:
                 await settle(messages, partial(work, turn=Turn(before, passed, len(messages))), bury)
-                _acknowledge(events)
+                _acknowledge(name, events)
             finally:
                 passed.set()
                 slots.release()
@@ -131,7 +131,7 @@ def one_by_one(app: faust.App, topic: str, name: str, work: Work, bury: Bury, in
             with metrics.in_flight.track_inprogress():
                 try:
                     await settle(_messages([event]), work, bury)
-                    _acknowledge([event])
+                    _acknowledge(name, [event])
                 finally:
                     slots.release()
 
@@ -162,6 +162,11 @@ async def run(app: faust.App, ready: asyncio.Event) -> None:
             log.warning("drain_incomplete", detail="what is in flight will be delivered again")
 
 
+def places(app: faust.App, ready: asyncio.Event) -> dict[tuple[str, int], handover.Place]:
+    """Where each partition that this worker holds stands; empty until it is ``ready``."""
+    return app.consumer.places() if ready.is_set() else {}
+
+
 async def _announce(app: faust.App, ready: asyncio.Event) -> None:
     while not app.consumer.assignment():
         await asyncio.sleep(0.05)
@@ -180,9 +185,10 @@ def _messages(events: Sequence[Any]) -> list[Message]:
     return [message for event in events for message in event.message.messages]
 
 
-def _acknowledge(events: Sequence[Any]) -> None:
+def _acknowledge(stage: str, events: Sequence[Any]) -> None:
     for event in events:
         event.ack()
+        metrics.consumed.labels(stage=stage).inc(len(event.message.records))
 
 
 def _raw(app: faust.App, topic: str) -> Any:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,8 +46,12 @@ MAX_BODY = 5 * 2**20
 def build(
     settings: Settings, record: Record, index: Index, sender: kafka.Sender, catalogue: Catalogue,
     starting: Mapping[str, asyncio.Event], topology: Topology, fingerprints: Fingerprints,
+    fault: Callable[[], str | None] = lambda: None,
 ) -> Litestar:  # fmt: skip
-    """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve."""
+    """The application, its parts bound as closures. ``starting`` are roles of this process, set once they serve.
+
+    ``fault`` says what is amiss with the process, if anything.
+    """
 
     @post(
         "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all",
@@ -107,9 +111,15 @@ def build(
     async def stats() -> Stats:
         return msgspec.convert(await record.stats(), Stats)
 
-    @get("/healthz", summary="The process lives", media_type=MediaType.TEXT)
-    async def healthz() -> str:
-        return "ok"
+    @get(
+        "/healthz", summary="The process lives, and its worker, if it has one, fetches what waits",
+        media_type=MediaType.TEXT,
+        responses={503: ResponseSpec(str, generate_examples=False, description="it wants a restart: why",
+            media_type=MediaType.TEXT)},
+    )  # fmt: skip
+    async def healthz() -> Response[str]:
+        found = fault()
+        return Response(found or "ok", status_code=503 if found else 200)
 
     @get(
         "/readyz", summary="200 only when every part serves",

@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.confidence import Trust
-from pipeline.errors import EngineFailed, Rejected
+from pipeline.errors import EngineFailed, Failure, Rejected
 from pipeline.llm.answer import (
     PROMPT,
     PROMPT_VERSION,
@@ -112,7 +112,7 @@ class Llm:
             try:
                 known = await self._answered(case, deadline)
             except EngineFailed as exc:
-                raise EngineFailed(exc.reason, case.usage) from exc
+                raise EngineFailed(exc.failure, exc.reason, case.usage) from exc
             self._cache.put(key, known)
         advice = _advice(case, *known, sure)
         return advice if advice.verdict == "escalate" or advice.confidence >= least else _doubted(advice)
@@ -120,13 +120,14 @@ class Llm:
     async def _answered(self, case: _Case, deadline: float) -> tuple[str, Answer]:
         """Which model said what, behind the gates that hold for all models."""
         if await self._budget.is_spent():
-            raise EngineFailed("the day's budget for the model is spent (LLM_DAILY_USD)")
+            raise EngineFailed("budget", "the day's budget for the model is spent (LLM_DAILY_USD)")
         try:
             async with asyncio.timeout_at(deadline):
                 await self._slots.acquire()
         except TimeoutError as exc:
             raise EngineFailed(
-                f"{self._in_flight} decisions were in flight (LLM_IN_FLIGHT): no answer within {self._timeout:g} s"
+                "busy",
+                f"{self._in_flight} decisions were in flight (LLM_IN_FLIGHT): no answer within {self._timeout:g} s",
             ) from exc
         try:
             return await self._first_of_all(case, deadline)
@@ -136,13 +137,15 @@ class Llm:
     async def _first_of_all(self, case: _Case, deadline: float) -> tuple[str, Answer]:
         """Each model has an equal share of the time that is left; the last one has all of it."""
         faults: list[str] = []
+        last: Failure = "call"
         for place, model in enumerate(self._models):
             until = _now() + (deadline - _now()) / (len(self._models) - place)
             try:
                 return model.name, await self._by(model, case, until)
             except EngineFailed as exc:
+                last = exc.failure
                 faults.append(exc.reason if len(self._models) == 1 else f"{model.name}: {exc.reason}")
-        raise EngineFailed("; ".join(faults))
+        raise EngineFailed(last, "; ".join(faults))
 
     async def _by(self, model: Model, case: _Case, until: float) -> Answer:
         """One question and at most one repair: with a plainer wish for a form where the first answer was no answer."""
@@ -165,7 +168,8 @@ class Llm:
             except Rejected as exc:
                 case.calls[-1].outcome = f"refused: {exc.reason}"
                 if mend:
-                    raise EngineFailed(f"the model's answer was refused: {unquoted(exc.reason)}"[:_MAX_FAULT]) from exc
+                    fault = f"the model's answer was refused: {unquoted(exc.reason)}"[:_MAX_FAULT]
+                    raise EngineFailed("answer", fault) from exc
                 mend = f"\n\n{repair(exc.reason)}"
                 if isinstance(exc, Unreadable) and rung < len(_RUNGS) - 1:
                     rung += 1
@@ -188,7 +192,7 @@ class Llm:
                 await asyncio.sleep(exc.pause)
                 return await self._call(model, turns, form, until, case)
         except CallFailed as exc:
-            raise EngineFailed(exc.reason) from exc
+            raise EngineFailed("call", exc.reason) from exc
 
     async def _call(
         self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, case: _Case
@@ -199,7 +203,7 @@ class Llm:
         if not model.breaker.allows():
             self._requests.give_back(1)
             self._tokens.give_back(tokens)
-            raise EngineFailed("the model failed too often in a row and is left alone (LLM_BREAKER_SECONDS)")
+            raise EngineFailed("circuit", "the model failed too often in a row and is left alone (LLM_BREAKER_SECONDS)")
         call = ModelCall(messages=[dict(turn) for turn in turns], form=form.get("type"))
         case.calls.append(call)
         started = _now()
@@ -222,11 +226,11 @@ class Llm:
         patience = until - _now()
         wait = self._requests.reserve(1, patience)
         if wait is None:
-            raise EngineFailed("too many calls of the model in a minute (LLM_REQUESTS_PER_MINUTE)")
+            raise EngineFailed("rate", "too many calls of the model in a minute (LLM_REQUESTS_PER_MINUTE)")
         longer = self._tokens.reserve(tokens, patience)
         if longer is None:
             self._requests.give_back(1)
-            raise EngineFailed("too many tokens for the model in a minute (LLM_TOKENS_PER_MINUTE)")
+            raise EngineFailed("rate", "too many tokens for the model in a minute (LLM_TOKENS_PER_MINUTE)")
         await asyncio.sleep(max(wait, longer))
 
     def _count(self, reply: Reply, case: _Case) -> None:

@@ -47,6 +47,7 @@ async def run_slack(settings: Settings, record: Record, sender: kafka.Sender, po
             async for batch in subscription:
                 channels = await _take(settings, outbox, sender, batch)
                 await _acknowledge(subscription, batch)
+                metrics.consumed.labels(stage="slack").inc(len(batch))
                 for channel in channels:
                     posters.wake(channel)
 

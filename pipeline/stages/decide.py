@@ -92,6 +92,7 @@ async def advised(
             return await llm.advise(enriched, catalogue, sure, least, calls)
         except EngineFailed as exc:
             failed = exc
+            metrics.fallbacks.labels(reason=exc.failure).inc()
     advice = advise(enriched.anomaly, enriched.evidence, sure, catalogue, least)
     return replace(advice, fallback_reason=failed.reason, usage=failed.usage) if failed else advice
 

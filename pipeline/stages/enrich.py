@@ -11,6 +11,7 @@ from time import perf_counter
 
 import msgspec
 
+from pipeline import metrics
 from pipeline.errors import Rejected
 from pipeline.index import Found, Index
 from pipeline.kafka import Message, Sender
@@ -130,3 +131,4 @@ async def publish(sender: Sender, topic: str, enriched: EnrichedAnomaly, cause: 
     """Ask for a decision, with the trace of the record that caused it."""
     headers = event_headers("anomaly.enriched", ingest.decision_id(enriched.episode_id, enriched.revision), cause)
     await sender.send(topic, enriched.fingerprint.encode(), msgspec.json.encode(enriched), headers)
+    metrics.questions.inc()

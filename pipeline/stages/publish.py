@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from pipeline import metrics
 from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message, Sender
 from pipeline.stages.ingest import origin_of
@@ -54,6 +55,7 @@ async def bury(
     except Rejected:
         key, value = message.key and message.key[:_KEPT_BESIDE], message.value and message.value[:_KEPT_AFTER_REFUSAL]
         await sender.send(topic, key, value, [*_small(own), *ours, (f"{PREFIX}truncated", b"true")])
+    metrics.dead_letters.labels(reason=reason).inc()
 
 
 def _small(headers: Headers) -> Headers:

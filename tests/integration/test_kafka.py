@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from pipeline import kafka, worker
+from pipeline import kafka, watch, worker
 from pipeline.errors import Unavailable
 from pipeline.kafka import send
 from pipeline.settings import Settings
@@ -169,12 +169,74 @@ async def test_what_a_producer_took_back_is_handed_to_nobody(kafka_server: broke
     async def meant() -> bool:
         return b"meant" in came
 
-    app = worker.build(settings)
+    app, ready, behind = worker.build(settings), asyncio.Event(), kafka.Behind(settings)
     worker.in_batches(app, settings.topic_anomalies, "taken", work, bury)
-    running = asyncio.create_task(worker.run(app, asyncio.Event()))
+    running = asyncio.create_task(worker.run(app, ready))
+
+    async def level() -> bool:
+        where = (settings.topic_anomalies, 0)
+        return worker.places(app, ready).get(where) == ((await behind.ends([where]))[where], True)
+
     try:
         await until(meant, 60, what="the second transaction")
+        await until(level, 30, what="a worker that has passed the transaction's end, which is no record")
     finally:
         running.cancel()
         await asyncio.wait([running])
     assert came == [b"meant"]
+
+
+async def test_a_worker_that_has_ceased_to_fetch_knows_it_from_one_that_is_kept_waiting(kafka_server: brokers.Broker):
+    """The broker says what waits; what is under way in a stage that waits for an outage to end is no stall."""
+    settings = replace(on(kafka_server), topic_anomalies=f"anomalies-{uuid4().hex[:8]}", topic_partitions=1)
+    await kafka.create_topics(settings)
+    settings = replace(settings, kafka_is_embedded=await kafka.is_tansu(settings))
+    if settings.kafka_is_embedded:
+        await kafka.prime_group(settings, worker.GROUP)
+    where = (settings.topic_anomalies, 0)
+    goes_on = asyncio.Event()
+
+    async def work(_: Sequence[kafka.Message]) -> list[Rejection]:
+        await goes_on.wait()
+        return []
+
+    async def bury(*_: object) -> None:
+        raise AssertionError("nothing is wrong with it")
+
+    app, ready, behind = worker.build(settings), asyncio.Event(), kafka.Behind(settings)
+    worker.in_batches(app, settings.topic_anomalies, "enrich", work, bury)
+    running = asyncio.create_task(worker.run(app, ready))
+    sender = kafka.Sender(settings)
+
+    async def say(count: int) -> None:
+        for _ in range(count):
+            await sender.send(settings.topic_anomalies, b"k", b"{}")
+
+    async def stands(done: int, idle: bool) -> bool:
+        return worker.places(app, ready).get(where) == (done, idle)
+
+    async def stalled() -> bool:
+        ends = await behind.ends([where])
+        stall = watch.Stall()
+        found = [stall.look(worker.places(app, ready), ends, now) for now in (0.0, watch.STALLED_SECONDS + 1)]
+        return found[1] is not None
+
+    try:
+        await asyncio.wait_for(ready.wait(), 60)
+        await say(3)
+        await until(lambda: stands(0, idle=False), 30, what="a stage that waits")
+        assert not await stalled()
+        goes_on.set()
+        await until(lambda: stands(3, idle=True), 30, what="all settled")
+        assert (await stalled(), await behind.is_joined(worker.GROUP)) == (False, True)
+        app.consumer.stop_flow()
+        await say(3)
+        await until(stalled, 30, what="what nobody fetches")
+        app.consumer.resume_flow()
+        await until(lambda: stands(6, idle=True), 30, what="all settled again")
+        assert not await stalled()
+    finally:
+        goes_on.set()
+        running.cancel()
+        await asyncio.wait([running])
+        await sender.close()
