@@ -1,9 +1,18 @@
-"""An alert in Prometheus's form, labels and annotations, as an anomaly. Pure."""
+"""An alert in Prometheus's form, labels and annotations, as an anomaly, whatever it holds. Pure."""
 
+import json
+import math
+import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TypeVar
 
+import msgspec
+
+from pipeline.errors import Rejected
 from schemas import Anomaly, Metric, Severity, Status
+
+T = TypeVar("T")
 
 SEVERITIES: dict[str, Severity] = {
     "critical": "critical", "page": "critical", "emergency": "critical", "fatal": "critical", "p1": "critical",
@@ -19,13 +28,31 @@ _TELLING = ("summary", "message", "description")
 _ENDS = (".", "!", "?", ":", ";")
 _NAME, _VALUE, _TEXT, _LINK = 256, 1024, 16_000, 4096
 _MOST_LABELS = 64
-"""What an anomaly may hold, or should: a sender that is over it loses the rest of a text, never the alert."""
+"""What an anomaly may hold, or should, texts in bytes of UTF-8: together they are no more than a record may have. A
+sender that is over it loses the rest of a text, never the alert."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""No text has these: PostgreSQL cannot hold the first, and JSON takes six bytes for each."""
+
+
+def read_as(kind: type[T], body: bytes, sender: str) -> T:
+    """What ``sender`` sent. Raises `Rejected`.
+
+    Python's own reader is asked where msgspec's refuses: half a surrogate or a number out of range is no reason to lose
+    an alert.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError:
+        try:
+            return msgspec.convert(json.loads(body), kind)
+        except (msgspec.ValidationError, ValueError) as exc:
+            raise Rejected(f"not a notification of {sender}: {exc}") from exc
 
 
 def anomaly_of(
     labels: Mapping[str, str], annotations: Mapping[str, str], *, status: Status = "firing",
     occurred_at: datetime | None = None, name: str | None = None, source: str | None = None, link: str | None = None,
-    metric: Metric | None = None,
+    metric: Metric | None = None, fingerprint: str | None = None,
 ) -> Anomaly:  # fmt: skip
     """The anomaly that an alert is: ``alertname`` is its error type. ``name`` becomes its id.
 
@@ -39,19 +66,20 @@ def anomaly_of(
     ]
     return Anomaly(
         error_type=_cut(labels.get("alertname", ""), _NAME).strip() or "alert",
-        id=name,
+        id=_cut(name or "", _NAME) or None,
         service=_cut(labels[service], _NAME) if service else None,
         environment=_cut(labels[environment], _NAME) if environment else None,
         severity=SEVERITIES.get(labels.get("severity", "").lower()),
-        metric=metric,
+        metric=_measured(metric),
         message=_cut(_sentences(told), _TEXT) or None,
         labels={
             _cut(key, _NAME): _cut(text, _VALUE) for key, text in list(labels.items())[:_MOST_LABELS] if key not in said
         },
-        occurred_at=occurred_at,
+        occurred_at=_in_utc(occurred_at),
         status=status,
         source=source,
-        link=link if link and len(link) <= _LINK else None,
+        link=link if link and _cut(link, _LINK) == link else None,
+        fingerprint=fingerprint,
     )
 
 
@@ -63,6 +91,21 @@ def _sentences(told: Sequence[str]) -> str:
     return text
 
 
+def _measured(metric: Metric | None) -> Metric | None:
+    if metric is None or (metric.value is not None and not math.isfinite(metric.value)):
+        return None
+    return Metric(
+        name=_cut(metric.name or "", _NAME) or None, value=metric.value, unit=_cut(metric.unit or "", _NAME) or None
+    )  # fmt: skip
+
+
+def _in_utc(when: datetime | None) -> datetime | None:
+    try:
+        return when.astimezone(UTC) if when else None
+    except OverflowError:
+        return None
+
+
 def _cut(text: str, limit: int) -> str:
-    """What PostgreSQL and UTF-8 can hold of it."""
-    return text[:limit].replace("\0", "").encode("utf-8", "replace").decode()
+    """What PostgreSQL and UTF-8 can hold of it, in ``limit`` bytes."""
+    return _CONTROL.sub("", text[:limit]).encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")

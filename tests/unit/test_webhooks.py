@@ -43,6 +43,12 @@ def read(source: str, *alerts: dict[str, Any]) -> list[Anomaly]:
     return SOURCES[source](body(*alerts))
 
 
+def taken(anomaly: Anomaly) -> Anomaly:
+    """The anomaly as the worker takes it. Raises `Rejected` for one that would be a dead letter."""
+    value = msgspec.json.encode(anomaly)
+    return ingest.decode(Message("anomalies", 0, 0, None, value, [], 0), 262_144)
+
+
 def test_an_alert_keeps_what_it_says() -> None:
     """Name, service, environment and severity are fields; the rest stays labels; links are no message."""
     (found,) = read("alertmanager", alert())
@@ -157,13 +163,27 @@ def test_an_empty_notification_tells_nothing() -> None:
 )
 def test_whatever_an_alert_says_is_an_anomaly_that_is_taken(labels: dict[str, str], notes: dict[str, str]) -> None:
     """No alert of a notification is lost for what it holds: it is cut, and freed of what cannot be stored."""
-    value = msgspec.json.encode(anomaly_of(labels | {"alertname": labels.get("a", "")}, notes))
-    ingest.decode(Message("anomalies", 0, 0, None, value, [], 0), 262_144)
+    taken(anomaly_of(labels | {"alertname": labels.get("a", "")}, notes))
 
 
-@pytest.mark.parametrize("text", ["\ud800 half", "nul \0", "x" * 100_000])
+ODD = ["\ud800 half", "nul \0", "x" * 100_000, "\U0001f525" * 100_000, "\1" * 100_000, '"' * 100_000]
+
+
+@pytest.mark.parametrize("text", ODD)
 def test_what_cannot_be_stored_is_left_out(text: str) -> None:
-    """Half surrogates, NULs, and what is longer than anybody reads."""
-    labels = dict.fromkeys(("alertname", "service", "env", "pod"), text)
-    value = msgspec.json.encode(anomaly_of(labels, {"summary": text}))
-    ingest.decode(Message("anomalies", 0, 0, None, value, [], 0), 262_144)
+    """Half surrogates, NULs, and what is longer than anybody reads, in bytes, in as many labels as there may be."""
+    labels = dict.fromkeys(("alertname", "service", "env", "pod"), text) | {f"{n}{text}": text for n in range(100)}
+    taken(anomaly_of(labels, {"summary": text}, link=text, name=text, metric=Metric(text, 1.0, unit=text)))
+
+
+def test_what_is_not_to_be_stored_costs_no_alert() -> None:
+    """A number out of range, a time that is none in UTC, an id or link that is no text: the alert is taken without."""
+    text = "nul \0, half \ud800"
+    odd = alert(
+        fingerprint=text, generatorURL=text, values={"A": 1}, status="resolved", endsAt="9999-12-31T23:59:59-14:00"
+    )  # fmt: skip
+    (found,) = SOURCES["grafana"](body(odd).replace(b'"A": 1', b'"A": 1e999'))
+    assert (found.error_type, found.status, found.metric, found.occurred_at) == (
+        "KubePodCrashLooping", "resolved", None, None
+    )  # fmt: skip
+    taken(found)

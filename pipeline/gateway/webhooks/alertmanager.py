@@ -9,8 +9,7 @@ import structlog
 from msgspec import Meta
 
 from pipeline import metrics
-from pipeline.alerts import anomaly_of
-from pipeline.errors import Rejected
+from pipeline.alerts import anomaly_of, read_as
 from schemas import Anomaly, Metric, Status
 
 A = TypeVar("A", bound="Alert")
@@ -42,24 +41,21 @@ class Notification(msgspec.Struct, Generic[A], frozen=True):
 
 _ZERO_YEAR = 1
 """Go's zero time, which stands for none."""
-_notification = msgspec.json.Decoder(Notification[Alert])
 
 
 def read(body: bytes) -> list[Anomaly]:
     """An anomaly for each alert. Raises `Rejected` for what is no notification."""
-    return [told(alert, "alertmanager", alert.generator_url) for alert in alerts(_notification, body, "Alertmanager")]
+    found = alerts(Notification[Alert], body, "Alertmanager")
+    return [told(alert, "alertmanager", alert.generator_url) for alert in found]
 
 
-def alerts(notification: msgspec.json.Decoder[Notification[A]], body: bytes, sender: str) -> Sequence[A]:
+def alerts(kind: type[Notification[A]], body: bytes, sender: str) -> Sequence[A]:
     """The alerts of what ``sender`` sent. Raises `Rejected` for what is no notification.
 
     Where some of a group that fires were left out, nobody knows which faults go on: none is taken for resolved. What
     was left out is never seen here, so its number is logged and counted.
     """
-    try:
-        found = notification.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise Rejected(f"not a notification of {sender}: {exc}") from exc
+    found = read_as(kind, body, sender)
     if found.truncated:
         log.warning("alerts_left_out", sender=sender, left_out=found.truncated, mend="its receiver's max_alerts: 0")
         metrics.alerts_left_out.labels(source=sender.lower()).inc(found.truncated)

@@ -17,12 +17,9 @@ class Alert(alertmanager.Alert, frozen=True, rename="camel"):
     panel_url: str | None = msgspec.field(default=None, name="panelURL")
 
 
-_notification = msgspec.json.Decoder(alertmanager.Notification[Alert])
-
-
 def read(body: bytes) -> list[Anomaly]:
     """An anomaly for each alert; a value that stands alone is its metric. Raises `Rejected`."""
-    return [_told(alert) for alert in alertmanager.alerts(_notification, body, "Grafana")]
+    return [_told(alert) for alert in alertmanager.alerts(alertmanager.Notification[Alert], body, "Grafana")]
 
 
 def _told(alert: Alert) -> Anomaly:
