@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.errors import Rejected
+from pipeline.stages.fingerprints import digest
 from schemas import Anomaly, Metric, Severity, Status
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ SEVERITIES: dict[str, Severity] = {
     "s1": "critical", "error": "error", "high": "error", "major": "error", "p2": "error", "s2": "error",
     "warning": "warning", "warn": "warning", "medium": "warning", "minor": "warning", "p3": "warning",
     "s3": "warning", "s4": "warning", "info": "info", "informational": "info", "low": "info", "none": "info",
+    "p4": "info", "p5": "info",
 }  # fmt: skip
 """What rules call it, in lower case; for anything else nothing is said."""
 _SERVICE = ("service", "service_name", "app", "application", "component")
@@ -32,6 +34,9 @@ _MOST_LABELS = 64
 sender that is over it loses the rest of a text, never the alert."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 """No text has these: PostgreSQL cannot hold the first, and JSON takes six bytes for each."""
+_NUMBER = re.compile(r"\d{1,20}(\.\d{1,9})?")
+_SECONDS = 10_000_000_000
+"""What is more counts milliseconds."""
 
 
 def read_as(kind: type[T], body: bytes, sender: str) -> T:
@@ -47,6 +52,23 @@ def read_as(kind: type[T], body: bytes, sender: str) -> T:
             return msgspec.convert(json.loads(body), kind)
         except (msgspec.ValidationError, ValueError) as exc:
             raise Rejected(f"not a notification of {sender}: {exc}") from exc
+
+
+def name_of(source: str, *parts: str) -> str:
+    """An id or a fingerprint of what the sender calls it: those words where they can be one, else a digest of them."""
+    name = "/".join([source, *parts])
+    return name if name == _cut(name, _NAME) else f"{source}/{digest([_cut(part, _TEXT) for part in parts])}"
+
+
+def time_of(text: str | None) -> datetime | None:
+    """A time with its zone, or seconds or milliseconds since 1970; None for what is neither."""
+    try:
+        if text and _NUMBER.fullmatch(text):
+            return datetime.fromtimestamp(float(text) / (1000 if float(text) > _SECONDS else 1), UTC)
+        when = datetime.fromisoformat(text or "")
+    except (ValueError, OverflowError, OSError):
+        return None
+    return when if when.tzinfo else None
 
 
 def anomaly_of(

@@ -30,13 +30,7 @@ _BODIES: dict[str, tuple[str, dict[str, Any]]] = {
         "application/json",
         {
             "type": "object",
-            "description": "a notification as the source sends it",
-            "properties": {
-                "alerts": {"type": "array", "items": {"type": "object"}},
-                "status": {"type": "string", "enum": ["firing", "resolved"]},
-                "truncatedAlerts": {"type": "integer"},
-            },
-            "required": ["alerts"],
+            "description": "a notification as the source sends it: deploy/WEBHOOKS.md",
         },
     ),
     _SLACK: (

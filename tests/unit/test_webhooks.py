@@ -114,7 +114,7 @@ def test_an_end_names_its_time_and_gos_zero_time_is_none() -> None:
     assert (two.occurred_at, unsaid.occurred_at) == (datetime(2026, 11, 24, 11, tzinfo=UTC), None)
 
 
-@pytest.mark.parametrize("source", list(SOURCES))
+@pytest.mark.parametrize("source", ["alertmanager", "grafana"])
 def test_where_alerts_were_left_out_nothing_that_may_go_on_is_resolved(source: str) -> None:
     """Unless the whole group is."""
     both = (alert(), alert("api-2", status="resolved"))
@@ -123,7 +123,7 @@ def test_where_alerts_were_left_out_nothing_that_may_go_on_is_resolved(source: s
     assert [one.status for one in over] == ["resolved"]
 
 
-@pytest.mark.parametrize("source", list(SOURCES))
+@pytest.mark.parametrize("source", ["alertmanager", "grafana"])
 def test_alerts_that_were_left_out_are_logged_and_counted(source: str) -> None:
     """Nothing else tells of them: they are in no notification. One that is whole says nothing."""
 
@@ -140,7 +140,7 @@ def test_alerts_that_were_left_out_are_logged_and_counted(source: str) -> None:
     assert counted() == before + 7
 
 
-@pytest.mark.parametrize("source", list(SOURCES))
+@pytest.mark.parametrize("source", ["alertmanager", "grafana"])
 @pytest.mark.parametrize(
     "wrong",
     [b"", b"{", b"[]", b"{}", b"\xff", body(1), body({"labels": {"a": 1}}), body({"status": "maybe"}),

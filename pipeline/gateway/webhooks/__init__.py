@@ -11,14 +11,18 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import structs
 
 from pipeline import kafka
-from pipeline.gateway.webhooks import alertmanager, grafana
+from pipeline.gateway.webhooks import alertmanager, datadog, grafana
 from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
 from schemas import Anomaly
 
-SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {"alertmanager": alertmanager.read, "grafana": grafana.read}
+SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {
+    "alertmanager": alertmanager.read, "datadog": datadog.read, "grafana": grafana.read,
+}  # fmt: skip
 """Each reads a body, or raises `Rejected`."""
+_BEGIN_AGAIN = {"alertmanager", "grafana"}
+"""Whose alerts have the same id when they fire again; all others name each time that they fire."""
 
 
 def routes(
@@ -33,7 +37,9 @@ def routes(
     async def webhook(source: str, request: Request[Any, Any, Any]) -> dict[str, int]:
         if source not in SOURCES:
             raise HTTPException(f"no webhook {source}, only {', '.join(SOURCES)}", status_code=404)
-        told = await _anew(record, changes(SOURCES[source](await request.body()), fingerprints))
+        told = changes(SOURCES[source](await request.body()), fingerprints)
+        if source in _BEGIN_AGAIN:
+            told = await _anew(record, told)
         # By their fault, so that what was resolved does not overtake what fired.
         await asyncio.gather(
             *(

@@ -1,0 +1,217 @@
+"""What each monitoring system sends, in the form that its documentation shows: read, repeated, ended, and spoilt."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import Rejected
+from pipeline.gateway.webhooks import SOURCES
+from pipeline.stages.fingerprints import Fingerprints
+from schemas import Anomaly, Metric
+from tests.program import ROOT
+from tests.unit.test_webhooks import ODD, taken
+
+HELP = (ROOT / "deploy" / "WEBHOOKS.md").read_text()
+
+DATADOG = {
+    "alert_id": "4711", "alert_transition": "Triggered", "alert_cycle_key": "88112233", "alert_type": "error",
+    "alert_title": "[P2] [Triggered on {host:web-7,service:basket}] Queue is filling", "alert_priority": "P2",
+    "alert_scope": "host:web-7,service:basket", "alert_status": "basket.queue over host:web-7 was > 900 for 5m",
+    "alert_metric": "basket.queue", "message": "Look at the consumers.", "hostname": "web-7", "date": "1795608000000",
+    "tags": "env:prod,host:web-7,service:basket,team:a,team:b,urgent", "link": "https://dd.example/monitors/4711",
+}  # fmt: skip
+
+FIRES: dict[str, dict[str, Any]] = {"datadog": DATADOG}
+"""By source, what tells that something is wrong."""
+
+ENDS: dict[str, dict[str, Any]] = {
+    "datadog": {
+        "alert_transition": "Recovered", "alert_type": "success", "date": "1795609000000",
+        "alert_title": "[P2] [Recovered on {host:web-7,service:basket}] Queue is filling",
+    },
+}  # fmt: skip
+"""By source, what is different when it is over."""
+
+READ: dict[str, Anomaly] = {
+    "datadog": Anomaly(
+        error_type="Queue is filling", service="basket", environment="prod", severity="error",
+        id="datadog/4711/host:web-7,service:basket/88112233/P2", fingerprint="datadog/4711/host:web-7,service:basket",
+        message="basket.queue over host:web-7 was > 900 for 5m. Look at the consumers.",
+        labels={"host": "web-7", "team": "a,b", "urgent": ""}, metric=Metric("basket.queue"),
+        occurred_at=datetime(2026, 11, 25, 12, 0, tzinfo=UTC), source="datadog",
+        link="https://dd.example/monitors/4711",
+    ),
+}  # fmt: skip
+"""By source, the anomaly that it is."""
+
+DECIDES: dict[str, set[str]] = {"datadog": {"alert_id"}}
+"""By source, the fields that tell what a body is: one that says nothing there is refused."""
+
+
+def read(source: str, payload: Any) -> list[Anomaly]:
+    return SOURCES[source](json.dumps(payload).encode())
+
+
+def merged(payload: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """The payload with some of its fields changed, however deep."""
+    deeper = {
+        name: merged(payload[name], value)
+        for name, value in changed.items()
+        if isinstance(value, dict) and isinstance(payload.get(name), dict)
+    }
+    return payload | changed | deeper
+
+
+def leaves(payload: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value that holds no others."""
+    if isinstance(payload, dict | list) and payload:
+        for key, value in payload.items() if isinstance(payload, dict) else enumerate(payload):
+            yield from leaves(value, (*path, key))
+    else:
+        yield path
+
+
+def spoilt(payload: Any, path: tuple[Any, ...], value: Any) -> Any:
+    found = copy.deepcopy(payload)
+    inner = found
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return found
+
+
+def refusal(source: str, payload: Any) -> str:
+    """Why it is refused, by the reader or later by the worker; nothing where it is taken."""
+    try:
+        for one in read(source, payload):
+            taken(one)
+    except Rejected as exc:
+        return exc.reason
+    return ""
+
+
+def fault(anomaly: Anomaly) -> str:
+    return Fingerprints().of(anomaly)
+
+
+@pytest.mark.parametrize("source", list(FIRES))
+def test_what_fires_keeps_what_it_says(source: str) -> None:
+    """Every field that the sender has a word for."""
+    assert read(source, FIRES[source]) == [READ[source]]
+    assert taken(READ[source]) == READ[source]
+
+
+@pytest.mark.parametrize("source", list(FIRES))
+def test_a_repetition_is_the_same_anomaly_and_the_end_ends_it(source: str) -> None:
+    """The end is of the same fault, has an id of its own, and is the same one when it is told again."""
+    (first,), (again,) = read(source, FIRES[source]), read(source, FIRES[source] | {"unknown": [{}]})
+    over = merged(FIRES[source], ENDS[source])
+    (end,), (end_again,) = read(source, over), read(source, over)
+    assert first == again
+    assert end == end_again
+    assert (first.status, end.status) == ("firing", "resolved")
+    assert fault(first) == fault(end)
+    assert None not in {first.id, end.id}
+    assert first.id != end.id
+
+
+@pytest.mark.parametrize("text", ODD)
+@pytest.mark.parametrize("source", list(FIRES))
+def test_nothing_that_a_text_holds_loses_the_alert(source: str, text: str) -> None:
+    """Each text in turn, but those that tell what it is; the anomaly is one that the worker takes."""
+    for path in leaves(FIRES[source]):
+        if path[-1] not in DECIDES[source]:
+            for one in read(source, spoilt(FIRES[source], path, text)):
+                taken(one)
+
+
+@given(st.sampled_from(sorted(FIRES)), st.text(max_size=400), st.integers(min_value=0))
+def test_a_text_of_any_kind_is_read(source: str, text: str, number: int) -> None:
+    """As above, with whatever may come to somebody's mind."""
+    paths = [path for path in leaves(FIRES[source]) if path[-1] not in DECIDES[source]]
+    for one in read(source, spoilt(FIRES[source], paths[number % len(paths)], text)):
+        taken(one)
+
+
+@pytest.mark.parametrize("source", list(FIRES))
+def test_null_is_not_said(source: str) -> None:
+    """Of any field: read without it, or refused in words where it is needed."""
+    for path in leaves(FIRES[source]):
+        reason = refusal(source, spoilt(FIRES[source], path, None))
+        assert not reason or (path[-1] in DECIDES[source] and "not a notification of" in reason), path
+
+
+@pytest.mark.parametrize("source", list(FIRES))
+@pytest.mark.parametrize("wrong", [b"", b"{", b"[]", b"{}", b"\xff", b"1", b'"x"', b'{"alerts": []}', b"null"])
+def test_what_is_none_of_a_senders_is_refused(source: str, wrong: bytes) -> None:
+    """With the reason, and nothing is guessed."""
+    with pytest.raises(Rejected, match="not a notification of"):
+        SOURCES[source](wrong)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.sampled_from(sorted(FIRES)), st.integers(min_value=0), ANYTHING)
+def test_a_field_of_another_kind_is_refused_or_read(source: str, number: int, value: Any) -> None:
+    """Never a bug: a sender's next version may hold anything anywhere."""
+    paths = list(leaves(FIRES[source]))
+    reason = refusal(source, spoilt(FIRES[source], paths[number % len(paths)], value))
+    assert not reason or "not a notification of" in reason
+
+
+def test_datadogs_template_is_the_one_that_is_described() -> None:
+    """Pasted from the page and filled in as Datadog does: every field that is read is in it, and no other."""
+    template = re.findall(r"```json\n(.*?)```", HELP, re.DOTALL)[0]
+    assert set(json.loads(template)) == set(DATADOG)
+    # What has no value stays as it is.
+    (bare,) = read("datadog", json.loads(template) | {"alert_id": "4711"})
+    assert bare == Anomaly(
+        error_type="monitor 4711", labels={}, source="datadog", fingerprint="datadog/4711/", status="firing"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("transition", "kind", "priority", "severity", "status"),
+    [
+        ("Triggered", "error", "P1", "critical", "firing"),
+        ("Triggered", "error", "P5", "info", "firing"),
+        ("Triggered", "error", "", "error", "firing"),
+        ("Re-Triggered", "error", "$ALERT_PRIORITY", "error", "firing"),
+        ("Warn", "warning", "P1", "warning", "firing"),
+        ("Re-Warn", "", "P1", "warning", "firing"),
+        ("Renotify", "warning", "P1", "warning", "firing"),
+        ("No Data", "error", "P3", "warning", "firing"),
+        ("Recovered", "success", "", None, "resolved"),
+        ("", "error", "", "error", "firing"),
+    ],
+)
+def test_datadogs_transitions(transition: str, kind: str, priority: str, severity: str | None, status: str) -> None:
+    """The monitor's priority counts, but while it only warns; all that is no recovery fires."""
+    changed = {"alert_transition": transition, "alert_type": kind, "alert_priority": priority}
+    (found,) = read("datadog", DATADOG | changed)
+    assert (found.severity, found.status) == (severity, status)
+
+
+def test_datadogs_reminders_are_no_occurrences_but_what_gets_worse_is() -> None:
+    """Within one cycle; groups of a monitor are faults of their own, in whatever order their tags come."""
+    (first,) = read("datadog", DATADOG)
+    (reminder,) = read("datadog", DATADOG | {"alert_transition": "Renotify", "date": "1795609999000"})
+    (warns,) = read("datadog", DATADOG | {"alert_transition": "Warn"})
+    (other,) = read("datadog", DATADOG | {"alert_scope": "service:basket,host:web-8"})
+    (turned,) = read("datadog", DATADOG | {"alert_scope": "service:basket, host:web-7"})
+    (later,) = read("datadog", DATADOG | {"alert_cycle_key": "99"})
+    assert first.id == reminder.id == turned.id
+    assert len({first.id, warns.id, other.id, later.id}) == 4
+    assert fault(first) == fault(warns) == fault(later) == fault(turned) != fault(other)
