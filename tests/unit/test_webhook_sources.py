@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from pipeline.errors import Rejected
 from pipeline.gateway.webhooks import SOURCES
@@ -28,13 +29,29 @@ DATADOG = {
     "tags": "env:prod,host:web-7,service:basket,team:a,team:b,urgent", "link": "https://dd.example/monitors/4711",
 }  # fmt: skip
 
-FIRES: dict[str, dict[str, Any]] = {"datadog": DATADOG}
+CLOUDWATCH = {
+    "AlarmName": "orders-db connections", "AlarmDescription": "Too many connections.", "AWSAccountId": "210987654321",
+    "NewStateValue": "ALARM", "OldStateValue": "OK", "StateChangeTime": "2026-11-25T12:00:00.123+0000",
+    "NewStateReason": "Threshold Crossed: 1 datapoint [913.0 (25/11/26 11:55:00)] was greater than the limit (800).",
+    "Region": "EU (Frankfurt)",
+    "AlarmArn": "arn:aws:cloudwatch:eu-central-1:210987654321:alarm:orders-db connections",
+    "Trigger": {
+        "MetricName": "DatabaseConnections", "Namespace": "AWS/RDS", "StatisticType": "Statistic", "Unit": "Count",
+        "Dimensions": [{"name": "DBInstanceIdentifier", "value": "orders-db"}], "Period": 300, "Threshold": 800.0,
+    },
+}  # fmt: skip
+
+FIRES: dict[str, dict[str, Any]] = {"datadog": DATADOG, "cloudwatch": CLOUDWATCH}
 """By source, what tells that something is wrong."""
 
 ENDS: dict[str, dict[str, Any]] = {
     "datadog": {
         "alert_transition": "Recovered", "alert_type": "success", "date": "1795609000000",
         "alert_title": "[P2] [Recovered on {host:web-7,service:basket}] Queue is filling",
+    },
+    "cloudwatch": {
+        "NewStateValue": "OK", "OldStateValue": "ALARM", "StateChangeTime": "2026-11-25T12:10:00.123+0000",
+        "AlarmDescription": None,
     },
 }  # fmt: skip
 """By source, what is different when it is over."""
@@ -48,10 +65,26 @@ READ: dict[str, Anomaly] = {
         occurred_at=datetime(2026, 11, 25, 12, 0, tzinfo=UTC), source="datadog",
         link="https://dd.example/monitors/4711",
     ),
+    "cloudwatch": Anomaly(
+        error_type="orders-db connections", service="orders-db",
+        id="cloudwatch/arn:aws:cloudwatch:eu-central-1:210987654321:alarm:orders-db connections/"
+        "2026-11-25T12:00:00.123+0000/ALARM",
+        fingerprint="cloudwatch/arn:aws:cloudwatch:eu-central-1:210987654321:alarm:orders-db connections",
+        message="Too many connections. Threshold Crossed: 1 datapoint [913.0 (25/11/26 11:55:00)] was greater than the "
+        "limit (800).",
+        labels={
+            "DBInstanceIdentifier": "orders-db", "region": "eu-central-1", "account": "210987654321",
+            "metric_namespace": "AWS/RDS",
+        },
+        metric=Metric("DatabaseConnections", 913.0, unit="Count"),
+        occurred_at=datetime(2026, 11, 25, 12, 0, 0, 123000, UTC), source="cloudwatch",
+        link="https://eu-central-1.console.aws.amazon.com/cloudwatch/home?region=eu-central-1"
+        "#alarmsV2:alarm/orders-db%20connections",
+    ),
 }  # fmt: skip
 """By source, the anomaly that it is."""
 
-DECIDES: dict[str, set[str]] = {"datadog": {"alert_id"}}
+DECIDES: dict[str, set[str]] = {"datadog": {"alert_id"}, "cloudwatch": {"AlarmName", "NewStateValue"}}
 """By source, the fields that tell what a body is: one that says nothing there is refused."""
 
 
@@ -215,3 +248,90 @@ def test_datadogs_reminders_are_no_occurrences_but_what_gets_worse_is() -> None:
     assert first.id == reminder.id == turned.id
     assert len({first.id, warns.id, other.id, later.id}) == 4
     assert fault(first) == fault(warns) == fault(later) == fault(turned) != fault(other)
+
+
+def by_sns(message: str, **changed: str) -> dict[str, str]:
+    """As SNS wraps it."""
+    return {
+        "Type": "Notification", "MessageId": "0b1c", "TopicArn": "arn:aws:sns:eu-central-1:210987654321:alarms",
+        "Subject": "ALARM", "Message": message, "Timestamp": "2026-11-25T12:00:01.000Z", "SignatureVersion": "1",
+        "Signature": "AA==", "SigningCertURL": "https://sns.eu-central-1.amazonaws.com/x.pem",
+    } | changed  # fmt: skip
+
+
+CONFIRM = {
+    "Type": "SubscriptionConfirmation", "Token": "2336412f37",
+    "SubscribeURL": "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=2336412f37",
+}  # fmt: skip
+
+
+def test_sns_wraps_an_alarm_or_does_not() -> None:
+    """Both ways it is the same anomaly; what is published to the topic and is no alarm is refused."""
+    assert read("cloudwatch", by_sns(json.dumps(CLOUDWATCH))) == [READ["cloudwatch"]]
+    for text in ("", "hello", "{}", "[]", "\ud800"):
+        assert "not a notification of CloudWatch" in refusal("cloudwatch", by_sns(text))
+
+
+def test_a_subscription_is_told_to_a_human_and_never_fetched() -> None:
+    """The topic, the host and the token, in the log; nothing else is done about it."""
+    with capture_logs() as logs:
+        assert read("cloudwatch", by_sns("", **CONFIRM)) == []
+    assert logs == [
+        {
+            "event": "sns_subscription", "log_level": "warning", "message": "SubscriptionConfirmation",
+            "topic": "arn:aws:sns:eu-central-1:210987654321:alarms", "host": "sns.eu-central-1.amazonaws.com",
+            "token": "2336412f37",
+        }
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"SubscribeURL": "http://sns.eu-central-1.amazonaws.com/"},
+        {"SubscribeURL": "https://sns.eu-central-1.amazonaws.com.evil.example/"},
+        {"SubscribeURL": "https://sns.eu-central-1.amazonaws.com@evil.example/"},
+        {"SubscribeURL": "https://evil.example/sns.eu-central-1.amazonaws.com"},
+        {"SubscribeURL": "https://sns.eu-central-1.amazonaws.com:81/"},
+        {"SubscribeURL": "https://[/"},
+        {"SubscribeURL": ""},
+        {"Token": "a b"},
+        {"Token": ""},
+        {"TopicArn": "arn:aws:sns:eu-central-1:210987654321:alarms\nforged"},
+    ],
+)
+def test_a_subscription_that_is_not_amazons_is_refused_and_not_logged(changed: dict[str, str]) -> None:
+    """Whoever finds the address can post one."""
+    with capture_logs() as logs:
+        assert "is not one of Amazon's" in refusal("cloudwatch", by_sns("", **CONFIRM | changed))
+    assert logs == []
+
+
+def test_cloudwatchs_other_alarms() -> None:
+    """A composite one has no metric, metric mathematics no name, an old one no ARN; several values are none."""
+    (composite,) = read("cloudwatch", {"AlarmName": "all of it", "NewStateValue": "ALARM", "AlarmRule": "ALARM(a)"})
+    (maths,) = read("cloudwatch", CLOUDWATCH | {"Trigger": {"Metrics": [{"Id": "m1"}], "Threshold": 1}})
+    (old,) = read("cloudwatch", {name: value for name, value in CLOUDWATCH.items() if name != "AlarmArn"})
+    (few,) = read("cloudwatch", CLOUDWATCH | {
+        "NewStateReason": "Threshold Crossed: 2 datapoints [913.0 (25/11/26), 901.0 (25/11/26)] were greater.",
+    })  # fmt: skip
+    assert (composite.error_type, composite.id, composite.service, composite.metric) == ("all of it", None, None, None)
+    assert (maths.metric, maths.service) == (None, None)
+    assert (old.fingerprint, old.link) == ("cloudwatch/210987654321/EU (Frankfurt)/orders-db connections", None)
+    assert few.metric == Metric("DatabaseConnections", unit="Count")
+
+
+@pytest.mark.parametrize(
+    ("reason", "value"),
+    [
+        ("1 out of the last 1 datapoints [1234.5 (06/03/15 17:43:27)] was greater than the threshold (0.0)", 1234.5),
+        ("Threshold Crossed: 1 datapoint (-10.0) was less than the threshold (1.0).", -10.0),
+        ("1 datapoint [1.5E-4 (06/03/15 17:43:27)] was greater", 1.5e-4),
+        ("1 datapoint [1.2.3 (06/03/15 17:43:27)] was greater", None),
+        ("no datapoint was received", None),
+    ],
+)
+def test_cloudwatchs_reason_holds_the_value(reason: str, value: float | None) -> None:
+    """Where it tells one."""
+    (found,) = read("cloudwatch", CLOUDWATCH | {"NewStateReason": reason})
+    assert found.metric == Metric("DatabaseConnections", value, unit="Count")

@@ -11,14 +11,14 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import structs
 
 from pipeline import kafka
-from pipeline.gateway.webhooks import alertmanager, datadog, grafana
+from pipeline.gateway.webhooks import alertmanager, cloudwatch, datadog, grafana
 from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
 from schemas import Anomaly
 
 SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {
-    "alertmanager": alertmanager.read, "datadog": datadog.read, "grafana": grafana.read,
+    "alertmanager": alertmanager.read, "grafana": grafana.read, "datadog": datadog.read, "cloudwatch": cloudwatch.read,
 }  # fmt: skip
 """Each reads a body, or raises `Rejected`."""
 _BEGIN_AGAIN = {"alertmanager", "grafana"}
