@@ -5,6 +5,7 @@ import logging
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -15,7 +16,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from pipeline import endpoints, kafka, settings
+from pipeline import VERSION, endpoints, kafka, settings
 from pipeline.console import PAGE, completed, err, harmless, opened_record, out, run_async
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError
@@ -25,13 +26,31 @@ from pipeline.silences import silence_cli
 from pipeline.times import moment
 from schemas import Decision, Engine, Explanation
 
-cli = typer.Typer(
-    name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="PulseGuard: publish an anomaly to Kafka; get what it is, what worked last time, and how far to trust that.",
-)  # fmt: skip
+cli = typer.Typer(name="pulseguard", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 cli.add_typer(incidents_cli, name="incidents")
 cli.add_typer(dlq_cli, name="dlq")
 cli.add_typer(silence_cli, name="silence")
+
+
+def _tell_version(wanted: bool) -> None:  # noqa: FBT001 - the option
+    if not wanted:
+        return
+    try:
+        said = version("pulseguard")
+    except PackageNotFoundError:
+        said = VERSION
+    sys.stdout.write(f"pulseguard {said}\n")
+    raise typer.Exit
+
+
+@cli.callback()
+def options(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="Which one it is.")
+    ] = False,
+) -> None:
+    """PulseGuard: publish an anomaly to Kafka; get what it is, what worked last time, and how far to trust that."""
 
 
 @cli.command()
@@ -164,15 +183,21 @@ def calibrate(
 
 
 @cli.command()
-def stats() -> None:
+def stats(
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,  # noqa: FBT002
+) -> None:
     """What was received, decided and notified."""
 
     async def read() -> dict[str, Any]:
         async with opened_record() as record:
             return await record.stats()
 
+    found = run_async(read())
+    if as_json:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        return
     table = Table(show_header=False)
-    for name, value in run_async(read()).items():
+    for name, value in found.items():
         table.add_row(name.replace("_", " "), figure(value))
     out.print(table)
 

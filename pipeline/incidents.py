@@ -1,18 +1,23 @@
-"""Past incidents on the command line: `pulseguard incidents load|search|retire|reindex`."""
+"""Past incidents on the command line: `pulseguard incidents load|list|search|retire|reindex`."""
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from pipeline import settings
 from pipeline.catalogue import load_catalogue
-from pipeline.console import err, opened_index, opened_record, out, run_async
+from pipeline.console import err, harmless, opened_index, opened_record, out, run_async
 from pipeline.errors import Rejected
 from pipeline.knowledge import Loaded, read_files
+from schemas import Evidence, Incident
 
+_JSON_LINES = "One JSON object a line"
 incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
 
 
@@ -58,22 +63,58 @@ def incidents_retire(incident_id: str) -> None:
     out.print(f"{incident_id} is retired")
 
 
+@incidents_cli.command("list")
+def incidents_list(
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help=_JSON_LINES + "; `incidents load` reads them.")] = False,  # noqa: FBT002
+) -> None:
+    """The incidents that were added or changed last."""
+
+    async def read() -> list[Incident]:
+        async with opened_record() as record:
+            return await record.incidents(limit=limit)
+
+    found = run_async(read())
+    if as_json:
+        _write(found)
+        return
+    if not found:
+        err.print("no incident is known")
+        return
+    table = Table("incident", "title", "service", "error type", "action", "outcome")
+    for incident in found:
+        action = incident.action.name if incident.action else "-"
+        _row(
+            table, incident.id, incident.title, incident.service or "-", incident.error_type or "-", action,
+            incident.outcome,
+        )  # fmt: skip
+    out.print(table)
+
+
 @incidents_cli.command("search")
-def incidents_search(query: str, limit: Annotated[int, typer.Option(min=1, max=50)] = 5) -> None:
+def incidents_search(
+    query: str,
+    limit: Annotated[int, typer.Option(min=1, max=50)] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help=_JSON_LINES)] = False,  # noqa: FBT002
+) -> None:
     """Find past incidents by what was seen."""
     if not query.strip():
         raise Rejected("what was seen? the query is empty")
     from pipeline.words import Query
 
-    async def search() -> list[Any]:
+    async def search() -> list[Evidence]:
         async with opened_index() as (index, record):
             await index.sync(record)
             return (await index.search([Query(query)], limit))[0].evidence
 
+    found = run_async(search())
+    if as_json:
+        _write(found)
+        return
     table = Table("score", "incident", "title", "action", "outcome")
-    for hit in run_async(search()):
+    for hit in found:
         action = hit.action.name if hit.action else "-"
-        table.add_row(f"{hit.score:.2f}", hit.incident_id, hit.title, action, hit.outcome)
+        _row(table, f"{hit.score:.2f}", hit.incident_id, hit.title, action, hit.outcome)
     out.print(table)
 
 
@@ -86,6 +127,15 @@ def incidents_reindex() -> None:
             return await index.rebuild(record)
 
     out.print(f"{run_async(rebuild())} incidents indexed")
+
+
+def _write(found: Iterable[msgspec.Struct]) -> None:
+    sys.stdout.writelines(msgspec.json.encode(one).decode() + "\n" for one in found)
+
+
+def _row(table: Table, *texts: str) -> None:
+    """What came from outside neither marks up the table nor commands the terminal."""
+    table.add_row(*(escape(harmless(text)) for text in texts))
 
 
 def _print_gaps(files: list[Loaded], path: Path) -> None:

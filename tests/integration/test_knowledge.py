@@ -248,6 +248,18 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     code, output = await command(up, "stats")
     assert code == 0
     assert "decisions" in output
+    code, output = await command(up, "stats", "--json")
+    assert (code, json.loads(output)["incidents"]) == (0, held[0]["count"]), output
+    newest = await up.rows("SELECT id FROM incidents ORDER BY version DESC LIMIT 3")
+    code, listed = await command(up, "incidents", "list", "--limit", "3", "--json")
+    assert [json.loads(line)["id"] for line in listed.splitlines()] == [row["id"] for row in newest]
+    code, output = await command(up, "incidents", "list", "--limit", "3")
+    assert all(row["id"] in output for row in newest), output
+    (tmp_path / "listed.jsonl").write_text(listed)
+    code, output = await command(up, "incidents", "load", str(tmp_path / "listed.jsonl"))
+    assert "3 read, 0 new" in output
+    code, output = await command(up, "incidents", "search", "--json", json.loads(listed.splitlines()[0])["title"])
+    assert json.loads(output.splitlines()[0])["incident_id"] == newest[0]["id"], output
     code, output = await command(up, "doctor")
     assert (code, "fails" in output) == (0, False), output
     states = dict(re.findall(r"role (\w+) +│ (\w+)", output))

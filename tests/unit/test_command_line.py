@@ -2,6 +2,9 @@
 
 import os
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -79,6 +82,18 @@ def test_statistics_are_for_reading(value: Any, shown: str):
     assert figure(value) == shown
 
 
+def test_the_version_is_the_projects(monkeypatch: pytest.MonkeyPatch):
+    """Also where the program is not installed, as in the image: both are what pyproject.toml says."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    def lost(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    assert CliRunner().invoke(cli, ["--version"]).output == f"pulseguard {project}\n"
+    monkeypatch.setattr("pipeline.__main__.version", lost)
+    assert CliRunner().invoke(cli, ["--version"]).output == f"pulseguard {project}\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -94,6 +109,7 @@ def test_what_cannot_be_meant_is_refused_before_any_part_is_asked(arguments: str
     assert says in done.output + str(done.exception)
 
 
+ROOT = Path(__file__).parents[2]
 LETTER = Message(
     "anomalies.dlq", 1, 0, None, b"\x1b]0;all is well\x07{}\n\xff\t\xc3\xa9", [("x", b"\x1b[2J"), ("reason", b"bug")], 0
 )
