@@ -22,6 +22,7 @@ _OK_WITHOUT = {400, 413, 422}
 """Statuses that speak of this question, and not of the server."""
 # What litellm lets through from its own parsing of an answer that lacks what it expects.
 _UNCHECKED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError)
+_SHUT_OUT = {401, 403}
 _MISREADINGS = 3
 """First answers in a row that cannot be read before a plainer form is asked for at once."""
 
@@ -77,6 +78,11 @@ class Model:
         if self._price is None and settings.llm_daily_usd:
             log.warning("model_price_unknown", model=name, mend="LLM_INPUT_USD and LLM_OUTPUT_USD, or it counts as 0")
 
+    @property
+    def keyless(self) -> str | None:
+        """Why it can hardly answer, in the words of a reason; None where it has its key or needs none."""
+        return f"no key for its provider: {' or '.join(self.lacks)} is not set" if self.lacks else None
+
     def misread(self, next_rung: int) -> None:
         """It gave no answer in its form. After `_MISREADINGS` in a row the next question begins with a plainer one."""
         self._misread += 1
@@ -108,7 +114,7 @@ class Model:
             refused = type(exc).__name__ in {"BadRequestError", "UnsupportedParamsError"}  # not: context, policy
             if form and refused and status in {400, 422}:
                 raise FormRefused from exc
-            raise CallFailed(failure(exc), _pause(exc)) from exc
+            raise CallFailed(failure(exc, self.keyless), _pause(exc)) from exc
         self.breaker.succeeded()
         return reply
 
@@ -197,14 +203,22 @@ def _price(litellm: Any, model: str, settings: Settings) -> tuple[float, float] 
     return (asked, answered) if asked and answered else None
 
 
-def failure(exc: BaseException) -> str:
-    """Why a call failed, short and stable: by status and types, never by what the error says."""
+def failure(exc: BaseException, keyless: str | None = None) -> str:
+    """Why a call failed, short and stable: by status and types, never by what the error says.
+
+    A provider's client that has no key fails before it asks, with the same types as over an answer that nobody can
+    read, or is refused: where ``keyless`` says that there is none, that is why.
+    """
     names = {cls.__name__ for error in _causes(exc) for cls in type(error).__mro__}
     status = getattr(exc, "status_code", None)
     # litellm calls it 500 when there was no answer at all, or none that it could read.
     if status == 500 and "HTTPStatusError" not in names:  # noqa: PLR2004
         gone = names & {"TransportError", "ClientConnectionError", "ConnectionError"}
-        return "the model's server refused or dropped the connection" if gone else "the model call gave nothing to read"
+        if gone:
+            return "the model's server refused or dropped the connection"
+        return f"the model cannot be asked: {keyless}" if keyless else "the model call gave nothing to read"
+    if keyless and status in _SHUT_OUT:
+        return f"the model answered {status}: {keyless}"
     return f"the model answered {status}" if status else f"the model call failed: {type(exc).__name__}"
 
 

@@ -203,7 +203,8 @@ class Llm:
         if not model.breaker.allows():
             self._requests.give_back(1)
             self._tokens.give_back(tokens)
-            raise EngineFailed("circuit", "the model failed too often in a row and is left alone (LLM_BREAKER_SECONDS)")
+            why = "the model failed too often in a row and is left alone (LLM_BREAKER_SECONDS)"
+            raise EngineFailed("circuit", f"{why}; {model.keyless}" if model.keyless else why)
         call = ModelCall(messages=[dict(turn) for turn in turns], form=form.get("type"))
         case.calls.append(call)
         started = _now()

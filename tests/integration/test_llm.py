@@ -284,6 +284,33 @@ async def test_a_key_that_is_missing_is_named(model: str, server: str, monkeypat
     await llm.close()
 
 
+@pytest.mark.parametrize(
+    ("model", "why", "variables"),
+    [
+        ("openai/gpt-5-mini", "the model cannot be asked", "OPENAI_API_KEY"),
+        ("gemini/gemini-pro", "the model cannot be asked", "GOOGLE_API_KEY or GEMINI_API_KEY"),
+        ("anthropic/claude-sonnet-4-5", "the model answered 401", "ANTHROPIC_API_KEY"),
+    ],
+)
+async def test_advice_without_a_key_says_which_variable_is_missing(
+    model: str, why: str, variables: str, enriched: EnrichedAnomaly, catalogue: Catalogue,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    """At the first decision, and when the circuit is open. No provider is asked for that: its client refuses before."""
+    for variable in ("OPENAI_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    llm = open_llm(settings.read({"LLM_MODEL": model, "LLM_BREAKER_FAILURES": "1", "LLM_TIMEOUT": str(PATIENCE)}))
+    assert llm is not None
+    with pytest.raises(EngineFailed) as first:
+        await llm.advise(enriched, catalogue, SURE, 0.5)
+    with pytest.raises(EngineFailed, match="LLM_BREAKER_SECONDS") as later:
+        await llm.advise(enriched, catalogue, SURE, 0.5)
+    missing = f"no key for its provider: {variables} is not set"
+    assert first.value.reason == f"{why}: {missing}"
+    assert later.value.reason.endswith(missing)
+    await llm.close()
+
+
 def test_a_model_that_nobody_serves_is_refused_at_start():
     """The variable is named, and a name that would do."""
     with pytest.raises(Misconfigured, match=r"LLM_MODEL.*openai/llama3"):
