@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from collections.abc import MutableMapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -307,18 +308,33 @@ def _configure_log(current: Settings) -> None:
         raise Misconfigured("LOG_LEVEL", f"{current.log_level!r} is not debug, info, warning or error")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("websockets").setLevel(logging.WARNING)  # Faust lowers the root's level
-    render = structlog.dev.ConsoleRenderer() if err.is_terminal else structlog.processors.JSONRenderer()
+    for_people: list[structlog.typing.Processor] = [
+        structlog.processors.StackInfoRenderer(),
+        _unfolded,
+        structlog.dev.ConsoleRenderer(),
+    ]
+    for_programs: list[structlog.typing.Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info if not err.is_terminal else structlog.processors.StackInfoRenderer(),
-            render,
+            *(for_people if err.is_terminal else for_programs),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _unfolded(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A text of several lines below its event: as a value its ends of lines would be escaped."""
+    text = event.get("text")
+    if isinstance(text, str) and "\n" in text:
+        event["event"] = f"{event['event']}\n{event.pop('text')}"
+    return event
 
 
 def _print_endpoints(running: Settings) -> None:

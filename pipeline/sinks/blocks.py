@@ -135,6 +135,22 @@ def render_digest(decisions: Sequence[Decision]) -> Payload:
     return {"text": escape(title, 400), "blocks": blocks}
 
 
+def readable(payload: Payload) -> str:
+    """The message as plain text, for where there is no Slack: its title, and what it says below it, set in."""
+    title, *rest = (line for block in payload["blocks"] for line in _text_of(block).split("\n") if line)
+    return "\n".join([title, *(f"    {line}" for line in rest)])
+
+
+def _text_of(block: dict[str, Any]) -> str:
+    """What one of our blocks says. Marks that are left in a section are ours: `escape` lets no others through."""
+    if block["type"] == "section":
+        text: str = block["text"]["text"].replace("*", "").replace("`", "")
+        return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    if block["type"] == "context":
+        return "\n".join(element["text"] for element in block["elements"])
+    return str(block["text"]["text"]) if block["type"] == "header" else ""
+
+
 def _listed(decisions: Sequence[Decision], most: int = _MOST_LINES) -> list[dict[str, Any]]:
     """A line each, and the names of those that there is no room for."""
     blocks = [

@@ -16,7 +16,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.settings import Settings
-from pipeline.sinks.blocks import Payload
+from pipeline.sinks.blocks import Payload, readable
 
 TIMEOUT = 10
 """Seconds for one call."""
@@ -71,7 +71,7 @@ class _Log:
     limited = False
 
     async def post(self, channel: str, payload: Payload, thread: str | None) -> None:  # noqa: ARG002
-        log.info("slack_preview", text=payload["text"], blocks=len(payload["blocks"]))
+        log.info("slack_preview", text=readable(payload))
 
     async def edit(self, payload: Payload, place: str) -> None:
         """Nothing has a place here."""
