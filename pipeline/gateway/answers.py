@@ -1,10 +1,14 @@
 """What the gateway answers with, where that is no contract of `schemas`."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from pipeline.gateway.parameters import State
+from pipeline.stages.episodes import ACTIVE, rank
+from pipeline.stages.situations import Topology, root_of
 from schemas import Severity
 
 
@@ -43,12 +47,30 @@ class Episode(SituationEpisode, frozen=True, kw_only=True):
     labels: dict[str, str]
 
 
-class Situation(msgspec.Struct, frozen=True):
-    """Episodes of one cause, in the order they began. ``probable_root`` is the id of one."""
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """Episodes of one cause, in the order they began. ``probable_root`` is the id of one.
+
+    Of ``total`` episodes ``active`` go on (open or escalated). Where fewer are asked for, these are the probable root,
+    then what goes on, and the most severe first.
+    """
 
     id: str
     episodes: list[SituationEpisode]
     probable_root: str
+    total: int
+    active: int
+
+
+def situation_of(row: Mapping[str, Any], topology: Topology, most: int) -> Situation:
+    """A situation as the record has it, with ``most`` of its episodes."""
+    episodes = row["episodes"]
+    root = root_of(episodes, topology)
+    telling = sorted(episodes, key=lambda one: (one["id"] != root, one["state"] not in ACTIVE, -rank(one["severity"])))
+    kept = {one["id"] for one in telling[:most]}
+    return Situation(
+        id=row["id"], episodes=msgspec.convert([one for one in episodes if one["id"] in kept], list[SituationEpisode]),
+        probable_root=root, total=len(episodes), active=sum(one["state"] in ACTIVE for one in episodes),
+    )  # fmt: skip
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
+from litestar.datastructures import CacheControlHeader
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
@@ -24,10 +25,10 @@ from pipeline import kafka
 from pipeline.catalogue import Catalogue
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.gateway import feedback, incidents, problems, silences, slack, webhooks
-from pipeline.gateway.answers import Episode, Situation, Stats
+from pipeline.gateway.answers import Episode, Situation, Stats, situation_of
 from pipeline.gateway.openapi import described
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.gateway.parameters import Before, BeforeId, Limit, State, TakesAnomalies
+from pipeline.gateway.parameters import Before, BeforeId, Limit, Members, State, TakesAnomalies
 from pipeline.index import Index
 from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
@@ -35,7 +36,7 @@ from pipeline.sinks.policy import Policy
 from pipeline.stages import ingest
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
-from pipeline.stages.situations import Topology, root_of
+from pipeline.stages.situations import Topology
 from schemas import Decision, Explanation
 from schemas.decision import Verdict as Advised
 
@@ -78,12 +79,15 @@ def build(
     async def decisions(
         limit: Limit = 50, service: str | None = None, verdict: Advised | None = None, before: Before = None,
         before_id: BeforeId = None,
+        episode: Annotated[list[str] | None, Parameter(max_items=100, description="of these episodes alone")] = None,
     ) -> list[Decision]:  # fmt: skip
         if before is not None and before.tzinfo is None:
             raise HTTPException("before: expected a time with its zone, like 2026-01-31T10:00:00Z", status_code=400)
         if before_id is not None and before is None:
             raise HTTPException("before_id: expected before with it, the time of that decision", status_code=400)
-        return await record.decisions(limit=limit, service=service, verdict=verdict, before=before, before_id=before_id)
+        return await record.decisions(
+            limit=limit, service=service, verdict=verdict, before=before, before_id=before_id, episodes=episode
+        )
 
     @get(
         "/v1/decisions/{decision_id:str}", summary="One decision, byte for byte as on the topic",
@@ -101,11 +105,9 @@ def build(
     ) -> list[Episode]:
         return msgspec.convert(await record.episodes(limit=limit, state=only), list[Episode])
 
-    @get("/v1/situations", summary="Situations: episodes of one cause, with the probable root, the newest first")
-    async def situations(limit: Limit = 50) -> list[Situation]:
-        found = await record.situations(limit=limit)
-        rooted = [situation | {"probable_root": root_of(situation["episodes"], topology)} for situation in found]
-        return msgspec.convert(rooted, list[Situation])
+    @get("/v1/situations", summary="Situations: episodes of one cause, with the probable root; first what goes on")
+    async def situations(limit: Limit = 50, most: Members = 10_000) -> list[Situation]:
+        return [situation_of(found, topology, most) for found in await record.situations(limit=limit)]
 
     @get("/v1/stats", summary="Counts, and the latency of decisions in milliseconds")
     async def stats() -> Stats:
@@ -142,7 +144,10 @@ def build(
         return Response(page, media_type=MediaType.HTML, headers=headers)
 
     verdicts = feedback.Verdicts(settings, record, sender, catalogue)
-    static = create_static_files_router("/static", [Path(__file__).parent / "dashboard"], include_in_schema=False)
+    static = create_static_files_router(
+        "/static", [Path(__file__).parent / "dashboard"], include_in_schema=False,
+        cache_control=CacheControlHeader(no_cache=True),  # modules of two releases do not go together
+    )  # fmt: skip
     return Litestar(
         [
             anomalies, decisions, decision, _explaining(record), episodes,

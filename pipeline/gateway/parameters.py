@@ -12,6 +12,9 @@ Before = Annotated[datetime | None, Parameter(description="made earlier: the cre
 BeforeId = Annotated[
     str | None, Parameter(description="and its id: those of that very time that come behind it are given, too")
 ]
+Members = Annotated[
+    int, Parameter(query="episodes", ge=1, le=10_000, description="how many episodes of each situation at most")
+]
 State = Literal["open", "escalated", "quiet", "resolved"]
 """Of an episode, as the table has it."""
 

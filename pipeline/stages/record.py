@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 
 from pipeline.errors import Misconfigured, Rejected, Unavailable
+from pipeline.stages import listed
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
 from pipeline.stages.lessons import JUDGED, LESSONS, Lesson, judged_of, lesson_of
@@ -110,10 +111,12 @@ class Record:
             return await revise(connection, found)
 
     async def situations(self, *, limit: int = 50) -> list[dict[str, Any]]:
-        """Situations, the last one with a new episode first, each with its episodes in the order they began."""
+        """Situations, each with its episodes in the order they began.
+
+        First those that go on, and among equals the one that was decided about last.
+        """
         async with self.connection() as connection:
-            rows = await connection.fetch(_SITUATIONS, limit)
-        return [{"id": row["situation_id"], "episodes": msgspec.json.decode(row["episodes"])} for row in rows]
+            return await listed.situations(connection, limit)
 
     async def decision_body(self, decision_id: str) -> bytes | None:
         """Return the bytes of a decision as they are published, or None where none was made."""
@@ -152,16 +155,15 @@ class Record:
 
     async def decisions(
         self, *, limit: int = 50, service: str | None = None, verdict: str | None = None,
-        before: datetime | None = None, before_id: str | None = None,
+        before: datetime | None = None, before_id: str | None = None, episodes: Sequence[str] | None = None,
     ) -> list[Decision]:  # fmt: skip
-        """Decisions, newest first, those of one time by id.
+        """Decisions, newest first, those of one time by id. ``episodes``: of these alone.
 
         A page goes on behind its last one: ``before`` is when that was made, ``before_id`` its id. Without the id, the
         others of that very time are passed over.
         """
         async with self.connection() as connection:
-            rows = await connection.fetch(_DECISIONS, limit, service, verdict, before, before_id)
-        return stored("decision", rows, lambda row: msgspec.json.decode(row["published"], type=Decision))
+            return await listed.decisions(connection, (limit, service, verdict, before, before_id), episodes)
 
     async def explanations(
         self, *, decision_id: str | None = None, since: datetime | None = None, until: datetime | None = None,
@@ -180,8 +182,7 @@ class Record:
     async def episodes(self, *, limit: int = 50, state: str | None = None) -> list[dict[str, Any]]:
         """Episodes, the last seen first."""
         async with self.connection() as connection:
-            rows = await connection.fetch(_EPISODES, limit, state)
-        return [dict(row) | {"labels": msgspec.json.decode(row["labels"])} for row in rows]
+            return await listed.episodes(connection, limit, state)
 
     async def stats(self) -> dict[str, Any]:
         """Count everything, and measure the latency of decisions in milliseconds."""
@@ -305,31 +306,11 @@ def _translated() -> Iterator[None]:
 
 
 _COST_SINCE = "SELECT sum((body->'usage'->>'cost_usd')::float8) FROM decisions WHERE created_at >= $1"
-_DECISIONS = """
-SELECT id, published FROM decisions
-WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)
-  AND ($4::timestamptz IS NULL OR (created_at <= $4 AND (created_at < $4 OR id > $5::text)))
-ORDER BY created_at DESC, id LIMIT $1
-"""
 _CLOSE_QUIET = """
 UPDATE episodes SET state = 'quiet'
 WHERE state IN ('open', 'escalated') AND last_seen_at < now() - $1::interval AND touched_at < now() - $1::interval
 RETURNING 1
 """
-_SITUATIONS = """
-SELECT situation_id, jsonb_agg(
-    jsonb_build_object(
-        'id', id, 'state', state, 'service', service, 'error_type', error_type, 'severity', severity,
-        'occurrences', occurrences, 'revision', revision, 'message', message, 'began_at', began_at,
-        'last_seen_at', last_seen_at
-    ) ORDER BY began_at, ordinal
-) AS episodes
-FROM episodes WHERE situation_id IN (
-    SELECT situation_id FROM (SELECT situation_id FROM episodes ORDER BY ordinal DESC LIMIT 5000) AS newest
-)
-GROUP BY situation_id ORDER BY max(ordinal) DESC LIMIT $1
-"""
-_EPISODES = "SELECT * FROM episodes WHERE $2::text IS NULL OR state = $2 ORDER BY last_seen_at DESC LIMIT $1"
 _STATS = """
 SELECT
     (SELECT count(*) FROM anomalies) AS anomalies,

@@ -496,6 +496,30 @@ async def test_migrating_at_once_is_safe(database_url: str) -> None:
         assert (await record.stats())["anomalies"] == 0
 
 
+async def test_what_goes_on_comes_before_what_was_decided_last(record: Record) -> None:
+    """Also before any number of newer situations that are over; among equals a new decision brings one to the top."""
+    apart = Grouping(gap=timedelta(0))
+    batch = [arrival(name, number, name) for number, name in enumerate(("first", "second", "over"))]
+    ids = {opening.anomaly_id: opening.episode_id for opening in await record.record_arrivals(batch, apart)}
+    await record.record_arrivals([arrival("end", 3, "over", status="resolved")], apart)
+    for name in ("second", "over"):
+        await record.save_decisions([(decision(f"dec_{name}", episode_id=ids[name], created_at=NOW), None)])
+
+    async def listed(limit: int = 50) -> list[str]:
+        return [situation["episodes"][0]["id"] for situation in await record.situations(limit=limit)]
+
+    assert await listed() == [ids["second"], ids["first"], ids["over"]]
+    again = decision("dec_again", episode_id=ids["first"], revision=2, created_at=NOW + timedelta(seconds=9))
+    await record.save_decisions([(again, None)])
+    assert await listed(2) == [ids["first"], ids["second"]]
+    later = [arrival(f"l{number}", 60, f"l{number}") for number in range(5100)]
+    await record.record_arrivals(later, apart)
+    await record.record_arrivals([arrival(f"e{n}", 61, f"l{n}", status="resolved") for n in range(5100)], apart)
+    assert await listed(2) == [ids["first"], ids["second"]]
+    assert [found.id for found in await record.decisions(episodes=[ids["first"]])] == ["dec_again"]
+    assert await record.decisions(episodes=[]) == []
+
+
 async def test_times_that_nobody_set_are_put_right(database_url: str) -> None:
     """What an older release wrote of them, as PostgreSQL keeps it, spoils no situation after the migration."""
     async with open_record(database_url) as record, record.connection() as connection:

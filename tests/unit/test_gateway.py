@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from pipeline.catalogue import load_catalogue
 from pipeline.gateway import app
 from pipeline.gateway.__main__ import FILE, document
+from pipeline.gateway.answers import situation_of
 from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.situations import Topology
@@ -31,6 +32,28 @@ def test_a_bug_is_answered_with_500_and_logged_with_its_traceback():
     assert (answer.status_code, answer.json()["error"]) == (500, 500)
     (said,) = logs
     assert (said["event"], said["path"], type(said["exc_info"])) == ("gateway_bug", "/v1/stats", AttributeError)
+
+
+@pytest.mark.parametrize(
+    ("most", "kept"), [(1, ["root"]), (2, ["root", "worst"]), (3, ["going", "root", "worst"]), (9, None)]
+)
+def test_of_a_large_situation_the_most_telling_episodes_are_kept(most: int, kept: list[str] | None):
+    """The probable root, then what goes on, the most severe first; they are told in the order they began."""
+    told = {
+        "over": ("resolved", "critical", "x"), "going": ("open", None, "x"), "root": ("quiet", "info", "db"),
+        "worst": ("escalated", "critical", "x"), "other": ("quiet", "info", "x"),
+    }  # fmt: skip
+    episodes = [
+        {
+            "id": name, "state": state, "severity": severity, "service": service, "error_type": "e", "occurrences": 1,
+            "revision": 1, "message": None, "began_at": f"2026-11-01T00:00:0{n}Z",
+            "last_seen_at": "2026-11-01T01:00:00Z",
+        }
+        for n, (name, (state, severity, service)) in enumerate(told.items())
+    ]  # fmt: skip
+    found = situation_of({"id": "sit", "episodes": episodes}, Topology({"x": ["db"]}), most)
+    assert (found.probable_root, found.total, found.active) == ("root", 5, 2)
+    assert [episode.id for episode in found.episodes] == (kept or list(told))
 
 
 def test_the_committed_description_is_what_the_handlers_say_and_what_is_served():

@@ -1,0 +1,66 @@
+"""What the record lists for its readers: decisions, episodes, situations."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from pipeline.stages.stored import stored
+from schemas import Decision
+
+
+async def decisions(
+    connection: Any, wanted: tuple[int, str | None, str | None, datetime | None, str | None],
+    episodes: Sequence[str] | None,
+) -> list[Decision]:  # fmt: skip
+    """Newest first. ``wanted``: how many, of which service, with which verdict, made before when, or behind which."""
+    if episodes is None:
+        rows = await connection.fetch(_DECISIONS, *wanted)
+    else:
+        rows = await connection.fetch(_DECISIONS_OF, *wanted, list(episodes))
+    return stored("decision", rows, lambda row: msgspec.json.decode(row["published"], type=Decision))
+
+
+async def episodes(connection: Any, limit: int, state: str | None) -> list[dict[str, Any]]:
+    """The last seen first."""
+    rows = await connection.fetch(_EPISODES, limit, state)
+    return [dict(row) | {"labels": msgspec.json.decode(row["labels"])} for row in rows]
+
+
+async def situations(connection: Any, limit: int) -> list[dict[str, Any]]:
+    """Each with its episodes in the order they began. First those that go on, then by their last decision."""
+    rows = await connection.fetch(_SITUATIONS, limit)
+    return [{"id": row["situation_id"], "episodes": msgspec.json.decode(row["episodes"])} for row in rows]
+
+
+_DECISIONS = """
+SELECT id, published FROM decisions
+WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)
+  AND ($4::timestamptz IS NULL OR (created_at <= $4 AND (created_at < $4 OR id > $5::text)))
+ORDER BY created_at DESC, id LIMIT $1
+"""
+# A statement of its own: one plan for both would walk through the decisions of years.
+_DECISIONS_OF = _DECISIONS.replace("WHERE", "WHERE episode_id = ANY($6::text[]) AND")
+_SITUATIONS = """
+SELECT situation_id, jsonb_agg(
+    jsonb_build_object(
+        'id', id, 'state', state, 'service', service, 'error_type', error_type, 'severity', severity,
+        'occurrences', occurrences, 'revision', revision, 'message', message, 'began_at', began_at,
+        'last_seen_at', last_seen_at
+    ) ORDER BY began_at, ordinal
+) AS episodes
+FROM episodes, LATERAL (
+    SELECT max(created_at) AS decided_at FROM decisions WHERE episode_id = episodes.id
+) AS made
+WHERE situation_id IN (
+    (SELECT situation_id FROM episodes ORDER BY ordinal DESC LIMIT 5000)
+    UNION (
+        SELECT situation_id FROM episodes WHERE state IN ('open', 'escalated') ORDER BY ordinal DESC LIMIT 5000
+    )
+)
+GROUP BY situation_id
+ORDER BY bool_or(state IN ('open', 'escalated')) DESC, greatest(max(decided_at), max(opened_at)) DESC, max(ordinal) DESC
+LIMIT $1
+"""
+_EPISODES = "SELECT * FROM episodes WHERE $2::text IS NULL OR state = $2 ORDER BY last_seen_at DESC LIMIT $1"
