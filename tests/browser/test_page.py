@@ -3,7 +3,10 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -21,6 +24,45 @@ HOSTILE = (
     "<img src=x onerror=\"window.hacked='img'\"><script>window.hacked='script'</script>"
     "<a href=\"javascript:window.hacked='link'\">look</a>"
 )
+
+
+def alone(error_type: str, service: str, **fields: Any) -> bytes:
+    """An anomaly whose episode is a situation of its own."""
+    return json.dumps(
+        {"error_type": error_type, "service": service, "labels": {"namespace": service}} | fields
+    ).encode()
+
+
+def card(text: str) -> str:
+    """The card that shows ``text``, as an expression."""
+    return f"[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes({text!r}))"
+
+
+async def decide(up: Stack, service: str, **changes: Any) -> None:
+    """Write another decision down, as the newest one of the service but for ``changes``."""
+    row, *_ = await up.rows("SELECT * FROM decisions WHERE service = $1 ORDER BY created_at DESC", service)
+    body = json.loads(row["published"]) | changes
+    columns = {name: body[name] for name in ("id", "episode_id", "revision", "created_at")}
+    changed = json.dumps(columns | {"published": "\\x" + json.dumps(body).encode().hex()})
+    await up.rows(
+        "INSERT INTO decisions SELECT (jsonb_populate_record(decisions, $2)).* FROM decisions WHERE id = $1",
+        row["id"], changed,
+    )  # fmt: skip
+    await up.rows(
+        "UPDATE episodes SET revision = greatest(revision, $2) WHERE id = $1", body["episode_id"], body["revision"]
+    )
+
+
+async def happened(up: Stack, service: str, name: str, **changes: Any) -> None:
+    """Write a situation down that is an episode ``name`` like the service's own, decided at ``created_at``."""
+    columns = "fingerprint, revision, state, opened_by, occurrences, service, error_type, severity, opened_at, began_at"
+    await up.rows(
+        f"INSERT INTO episodes (id, situation_id, {columns}, last_seen_at, touched_at) "
+        f"SELECT $2, $2, $2, 1, $3, opened_by, 1, $2, error_type, severity, $4, $4, $4, $4 "
+        "FROM episodes WHERE service = $1",
+        service, name, changes.pop("state", "open"), datetime.fromisoformat(changes["created_at"]),
+    )  # fmt: skip
+    await decide(up, service, id=f"dec_{name}", episode_id=name, **changes)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -53,11 +95,10 @@ async def test_text_cannot_turn_the_line_around_or_cover_what_is_beside_it(up: S
 
 async def test_a_verdict_on_the_page_becomes_feedback(up: Stack, page: Page):
     """A click on accept is a row, and the button says so."""
-    await asyncio.to_thread(up.publish, b'{"error_type": "disk_full", "service": "clicked"}')
+    await asyncio.to_thread(up.publish, alone("disk_full", "clicked"))
     await page.open(up.http)
     await page.shows("disk_full on clicked")
-    card = "[...document.querySelectorAll('#list li')].find((item) => item.innerText.includes('disk_full on clicked'))"
-    await page.value(f"{card}.querySelector('button').click()")
+    await page.value(f"{card('disk_full on clicked')}.querySelector('button').click()")
     await page.shows("accepted")
 
     async def written() -> bool:
@@ -70,76 +111,216 @@ async def test_a_verdict_on_the_page_becomes_feedback(up: Stack, page: Page):
     assert page.complaints == []
 
 
-async def test_the_newest_is_on_top_whatever_comes_first(up: Stack, page: Page):
-    """A decision older than what the feed has brought already is put below it."""
-    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "newest"}')
+async def test_the_newest_is_on_top_and_what_is_over_below_what_goes_on(up: Stack, page: Page):
+    """Whatever comes first. What is over says so in words, and is dimmed."""
+    await asyncio.to_thread(up.publish, alone("cpu_saturated", "newest"))
     await page.open(up.http)
     await page.shows("cpu_saturated on newest")
-    await page.value(
-        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
-        " show({...newest, id: 'dec_old', episode_id: 'ep_old', symptom: 'an old one',"
-        " created_at: '2020-01-01T00:00:00Z'}))"
-    )
+    await happened(up, "newest", "ep_old", symptom="an old one", created_at="2020-01-01T00:00:00Z")
+    over = '[{"error_type": "o", "service": "over"}, {"error_type": "o", "service": "over", "status": "resolved"}]'
+    async with aiohttp.ClientSession(up.http) as client, client.post("/v1/anomalies", data=over) as answer:
+        assert answer.status == 202
+    await page.shows("resolved")
+    await page.shows("an old one")
     shown = await page.value("[...document.querySelectorAll('#list .symptom')].map((item) => item.textContent)")
-    assert "newest" in shown[0]
-    assert shown[-1] == "an old one"
+    assert ["newest" in shown[0], *shown[-2:]] == [True, "an old one", "o on over"]
+    assert await page.value(f"{card('o on over')}.querySelector('.badge').textContent") == "resolved"
+    assert await page.value("[...document.querySelectorAll('#list > .over')].length") == 1
 
 
 async def test_a_card_says_how_severe_when_and_what_happened_last_time(up: Stack, page: Page):
     """In words, not by a colour alone; the day too, where it is not today; and what was done in the past incident."""
-    told = {"error_type": "cpu_saturated", "service": "telling", "severity": "critical"}
-    await asyncio.to_thread(up.publish, json.dumps(told).encode())
+    await asyncio.to_thread(up.publish, alone("cpu_saturated", "telling", severity="critical"))
     await page.open(up.http)
     await page.shows("cpu_saturated on telling")
-    await page.value(
-        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
-        " show({...newest, id: 'dec_2020', episode_id: 'ep_2020', symptom: 'long ago',"
-        " created_at: '2020-06-15T12:00:00Z'}))"
-    )
-
-    def card(symptom: str) -> str:
-        return f"[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes('{symptom}'))"
-
+    await happened(up, "telling", "ep_2020", symptom="long ago", created_at="2020-06-15T12:00:00Z")
+    await page.shows("long ago")
     assert await page.value(f"{card('telling')}.querySelector('.severity').textContent") == "critical"
     assert "2020" in await page.value(f"{card('long ago')}.querySelector('time').textContent")
     year = await page.value("String(new Date().getFullYear())")
     assert year not in await page.value(f"{card('telling')}.querySelector('time').textContent")
-    past = await page.value(f"{card('telling')}.decision.evidence[0].summary")
+    past = await page.value(
+        "fetch('/v1/decisions?service=telling').then((answer) => answer.json())"
+        ".then(([newest]) => newest.evidence[0].summary)"
+    )
     assert past
     assert past in await page.value(f"{card('telling')}.querySelector('ol li').textContent")
 
 
 async def test_an_episode_is_one_card_with_what_was_said_before(up: Stack, page: Page):
-    """The newest decision stands, in whichever order they come; the others are told below; a form is left alone."""
-    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "folded"}')
+    """The newest decision stands, the others are told below; a form that is filled in is left alone meanwhile."""
+    await asyncio.to_thread(up.publish, alone("cpu_saturated", "folded"))
     await page.open(up.http)
     await page.shows("cpu_saturated on folded")
-    await page.value(
-        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([first]) => [3, 2].forEach((revision) =>"
-        " show({...first, id: `dec_${revision}`, revision, recommended_action: `advice ${revision}`,"
-        " created_at: `2100-01-01T00:00:0${revision}Z`})))"
-    )
+    for revision in (3, 2):
+        told = {"id": f"dec_{revision}", "revision": revision, "recommended_action": f"advice {revision}"}
+        await decide(up, "folded", **told, created_at=f"2100-01-01T00:00:0{revision}Z")
     await page.shows("advice 3")
-    mine = "[...document.querySelectorAll('#list > li')].filter((item) => item.innerText.includes('folded'))"
-    assert await page.value(f"{mine}.length") == 1
-    assert await page.value(f"{mine}[0].querySelector('.advice').textContent") == "advice 3"
-    old = await page.value(f"[...{mine}[0].querySelectorAll('.earlier li')].map((item) => item.textContent)")
+    mine = card("cpu_saturated on folded")
+    advice = f"{mine}.querySelector('.advice').textContent"
+    assert await page.value("document.body.innerText.split('cpu_saturated on folded').length") == 2
+    old = await page.value(f"[...{mine}.querySelectorAll('.earlier li')].map((item) => item.textContent)")
     assert ["advice 2" in old[0], "advice" in old[1], len(old)] == [True, False, 2]
-    await page.value(f"{mine}[0].querySelector('form').hidden = false")
-    await page.value(f"show({{...{mine}[0].decision, id: 'dec_4', revision: 4, recommended_action: 'advice 4'}})")
-    assert await page.value(f"{mine}.map((item) => item.querySelector('.advice').textContent)") == [
-        "advice 4", "advice 3"
-    ]  # fmt: skip
+    correct = f"[...{mine}.querySelectorAll('.trust button')].at(-1).click()"
+    await page.value(correct)
+    await page.shows("What others should know")
+    await decide(up, "folded", id="dec_4", revision=4, recommended_action="advice 4", created_at="2100-01-01T00:00:04Z")
+    await page.shows("There is a newer decision")
+    assert await page.value(advice) == "advice 3"
+    await page.value(correct)
+    await page.shows("advice 4")
+    assert "There is a newer decision" not in await page.value("document.body.innerText")
+    assert page.complaints == []
+
+
+async def test_a_storm_is_one_card_that_unfolds(up: Stack, page: Page):
+    """Its root on top and the others in a line, also when more come and after a reload, with few requests."""
+    node = {"error_type": "node_not_ready", "labels": {"cluster": "c", "namespace": "storm"}}
+    began_at = datetime.now(UTC) - timedelta(minutes=1)
+
+    def nodes(first: int, last: int, severity: str) -> list[bytes]:
+        told = [node | {"service": f"node-{number}", "severity": severity} for number in range(first, last)]
+        return [
+            json.dumps(one | {"occurred_at": (began_at + timedelta(milliseconds=number)).isoformat()}).encode()
+            for number, one in enumerate(told, first)
+        ]
+
+    await page.open(up.http)
+    await page.shows("live")
+    began = await page.value("performance.now()")
+    await asyncio.to_thread(up.publish, *nodes(0, 60, "warning"))
+    await page.shows("59 more episodes, worst warning")
+    await asyncio.to_thread(up.publish, *nodes(60, 61, "critical"))
+    await page.shows("60 more episodes, worst critical")
+    asked = await page.value(
+        "performance.getEntriesByType('resource').filter(({name, startTime}) => name.includes('/v1/situations')"
+        f" && startTime > {began}).length / (performance.now() - {began}) * 1000"
+    )
+    assert asked < 1
+    assert await page.value("document.querySelectorAll('.others li').length") == 0
+    for way in ("live", "reloaded"):
+        if way == "reloaded":
+            await page.open(up.http)
+            await page.shows("60 more episodes, worst critical")
+        mine = card("60 more episodes")
+        assert await page.value(f"{mine}.querySelector('.symptom').textContent") == "node_not_ready on node-0"
+        await page.value(f"{mine}.querySelector('.others').open = true")
+        await page.shows("node-60 · node_not_ready")
+        rows = f"[...{mine}.querySelectorAll('.others > ol > li')]"
+        assert await page.value(f"{rows}.length") == 60
+        first = await page.value(f"{rows}[0].querySelector('summary').innerText")
+        assert first.split() == ["node-60", "·", "node_not_ready", "open", "critical", "1", "seen"]
+        await page.value(f"{rows}[0].querySelector('details').open = true")
+        await page.shows("node_not_ready on node-60")
+        assert await page.value(f"{rows}[0].querySelectorAll('.trust button').length") == 3
+    assert page.complaints == []
+
+
+async def test_a_link_shares_what_is_looked_for(up: Stack, page: Page):
+    """Text, severity and state narrow the list, stand in the address, and are there again when it is opened."""
+    for told in (
+        {"error_type": "wanted_fault", "service": "sought-a", "severity": "critical", "message": "valve is stuck"},
+        {"error_type": "other_fault", "service": "sought-b", "severity": "info", "message": "pump is hot"},
+    ):
+        await asyncio.to_thread(up.publish, json.dumps(told).encode())
+    await page.open(up.http)
+    await page.shows("other_fault on sought-b")
+    await page.shows("wanted_fault on sought-a")
+    shown = "[...document.querySelectorAll('#list > li .symptom')].map((item) => item.textContent.split(':')[0])"
+
+    async def choose(name: str, value: str) -> list[str]:
+        await page.value(
+            f"(() => {{ const field = document.getElementById('filter').elements[{name!r}]; field.value = {value!r};"
+            " field.dispatchEvent(new Event('input', {bubbles: true})); })()"
+        )
+        return list(await page.value(shown))
+
+    assert set(await choose("q", "SOUGHT fault")) == {"wanted_fault on sought-a", "other_fault on sought-b"}
+    assert await choose("q", "sought hot") == ["other_fault on sought-b"]
+    assert len(await choose("q", "sought")) == 2
+    assert await choose("severity", "error") == ["wanted_fault on sought-a"]
+    assert await choose("state", "active") == ["wanted_fault on sought-a"]
+    address = await page.value("location.href")
+    assert address.endswith("/?q=sought&severity=error&state=active")
+    assert await choose("state", "resolved") == []
+    await page.shows("Nothing fits the filter")
+    await page.open(address)
+    await page.shows("wanted_fault on sought-a")
+    assert await page.value(shown) == ["wanted_fault on sought-a"]
+    assert await page.value("document.getElementById('filter').elements.severity.value") == "error"
+    await page.value("document.getElementById('clear').click()")
+    await page.shows("other_fault on sought-b")
+    assert await page.value("location.search") == ""
+    await page.open(f"{up.http}/?severity=<b>&state=constructor")
+    await page.shows("other_fault on sought-b")
+    assert page.complaints == []
+
+
+async def test_the_keyboard_keeps_its_place_when_the_list_changes(up: Stack, page: Page):
+    """Who is on a card's line stays on it while another card comes above it, and while its own advice is renewed."""
+    await asyncio.to_thread(up.publish, alone("cpu_saturated", "focused"))
+    await page.open(up.http)
+    await page.shows("cpu_saturated on focused")
+    mine = card("cpu_saturated on focused")
+    await page.value(f"{mine}.querySelector('.why summary').focus()")
+    assert await page.value("document.activeElement.closest('#list > li') !== null") is True
+    await asyncio.to_thread(up.publish, alone("disk_full", "comes-above"))
+    await page.shows("disk_full on comes-above")
+    here = f"{mine}.querySelector('.why summary') === document.activeElement"
+    assert await page.value(here) is True
+    again = {"id": "dec_f2", "revision": 2, "recommended_action": "renewed", "created_at": "2100-02-01T00:00:00Z"}
+    await decide(up, "focused", **again)
+    await page.shows("renewed")
+    assert await page.value(here) is True
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_text_stands_out_from_its_ground(up: Stack, page: Page, scheme: str):
+    """WCAG 2.2 AA, 4.5 to 1, for every text that is seen, in both colour schemes, of what is over, too."""
+    await page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    for severity in ("info", "warning", "error", "critical"):
+        told = alone(f"shade_{severity}", f"shade-{severity}", severity=severity)
+        over = [
+            alone(f"shade_{severity}", f"shade-over-{severity}", severity=severity, status=status)
+            for status in ("firing", "resolved")
+        ]
+        worse = alone("shade_worse", "shade-worse", severity=severity)
+        await asyncio.to_thread(up.publish, told, *over, worse)
+    await page.open(up.http + "/?q=shade")
+    for text in ("escalated", "resolved", "shade_critical", "shade_info"):
+        await page.shows(text)
+    faint = await page.value(r"""(() => {
+      const parts = (colour) => (colour.match(/[\d.]+/g) || []).map(Number);
+      const light = (colour) => parts(colour).slice(0, 3).map((part) => part / 255)
+        .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4))
+        .reduce((sum, part, place) => sum + part * [0.2126, 0.7152, 0.0722][place], 0);
+      const ground = (node) => {
+        const colour = getComputedStyle(node).backgroundColor;
+        return parts(colour)[3] === 0 && node.parentElement ? ground(node.parentElement) : colour;
+      };
+      return [...document.querySelectorAll("body *")]
+        .filter((node) => node.checkVisibility())
+        .filter((node) => [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()))
+        .filter((node) => {
+          const [one, other] = [light(getComputedStyle(node).color), light(ground(node))];
+          return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05) < 4.5;
+        }).map((node) => `${node.className} ${node.textContent}`);
+    })()""")
+    assert faint == []
+    unnamed = "[...document.querySelectorAll('input, select, textarea, button')].filter((field) =>"
+    assert await page.value(f"{unnamed} !(field.labels?.[0]?.textContent || field.textContent)).length") == 0
 
 
 async def test_a_verdict_is_seen_by_who_comes_later(up: Stack, page: Page):
     """Whoever gave it, wherever: after a reload it stands on the card."""
-    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "judged"}')
+    await asyncio.to_thread(up.publish, alone("cpu_saturated", "judged"))
     await page.open(up.http)
     await page.shows("cpu_saturated on judged")
-    card = "[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes('judged'))"
-    name = await page.value(f"{card}.decision.id")
-    await page.value(f"send('{name}', {{verdict: 'reject', author: '<b>ada</b>'}})")
+    mine = card("cpu_saturated on judged")
+    name = await page.value(f"{mine}.querySelector('.decision').dataset.decision")
+    await page.value(
+        f"import('/static/verdict.js').then(({{send}}) => send('{name}', {{verdict: 'reject', author: '<b>ada</b>'}}))"
+    )
 
     async def written() -> bool:
         return bool(await up.rows("SELECT 1 FROM feedback WHERE decision_id = $1", name))
@@ -147,19 +328,16 @@ async def test_a_verdict_is_seen_by_who_comes_later(up: Stack, page: Page):
     await until(written, 30, "the verdict")
     await page.open(up.http)
     await page.shows("rejected by <b>ada</b>")
-    assert (await page.value(f"{card}.querySelector('.verdict').textContent")).startswith("rejected by <b>ada</b>, ")
+    assert (await page.value(f"{mine}.querySelector('.verdict').textContent")).startswith("rejected by <b>ada</b>, ")
 
 
 async def test_a_decision_on_trial_says_so(up: Stack, page: Page):
     """A shadow decision is told from one that somebody was notified of."""
-    await asyncio.to_thread(up.publish, b'{"error_type": "cpu_saturated", "service": "on-trial"}')
+    await asyncio.to_thread(up.publish, alone("cpu_saturated", "on-trial"))
     await page.open(up.http)
     await page.shows("cpu_saturated on on-trial")
     assert "shadow" not in await page.value("document.body.innerText")
-    await page.value(
-        "fetch('/v1/decisions?limit=1').then((answer) => answer.json()).then(([newest]) =>"
-        " show({...newest, id: 'dec_trial', episode_id: 'ep_trial', shadow: true}))"
-    )
+    await happened(up, "on-trial", "ep_trial", shadow=True, created_at="2026-01-01T00:00:00Z")
     await page.shows("shadow: nobody was notified")
 
 
@@ -177,11 +355,17 @@ async def test_a_page_that_lost_the_feed_misses_nothing(up: Stack, page: Page):
         return bool(await up.rows("SELECT 1 FROM decisions WHERE service = 'while-away'"))
 
     await until(decided, 30, "the decision")
+    await page.shows("what you see is of then")
     await page.call(
         "Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1
     )
     await page.shows("dns_failure on while-away")
     assert (await page.value("document.body.innerText")).count("dns_failure on while-away") == 1
+
+    async def said_no_more() -> bool:
+        return bool(await page.value("document.getElementById('lost').hidden"))
+
+    await until(said_no_more, 30, "the connection")
 
 
 async def test_the_description_tells_what_each_request_takes(up: Stack, page: Page):
@@ -220,24 +404,24 @@ async def test_a_correction_on_the_page_becomes_knowledge(up: Stack, page: Page)
     await asyncio.to_thread(up.publish, b'{"error_type": "gearbox_worn", "service": "corrected"}')
     await page.open(up.http)
     await page.shows("gearbox_worn on corrected")
-    card = "[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes('gearbox_worn'))"
-    await page.value(f"[...{card}.querySelectorAll('.trust button')].at(-1).click()")
+    mine = card("gearbox_worn")
+    await page.value(f"[...{mine}.querySelectorAll('.trust button')].at(-1).click()")
     await page.shows("What was done")
     await page.value(
-        f"(() => {{ const form = {card}.querySelector('form');"
+        f"(() => {{ const form = {mine}.querySelector('form');"
         " const [action, worked] = form.querySelectorAll('select'); action.value = 'throttle_connections';"
         " action.dispatchEvent(new Event('change')); worked.value = 'true';"
         " form.querySelector('textarea').value = 'oil'; })()"
     )
     await page.shows("limit percent")
-    share = f"{card}.querySelector('input[type=number]')"
+    share = f"{mine}.querySelector('input[type=number]')"
     assert await page.value(f"[{share}.min, {share}.max, {share}.required].join()") == "1,100,true"
-    send = f"{card}.querySelector('form button').click()"
+    send = f"{mine}.querySelector('form button').click()"
     await page.value(f"{share}.value = '400'; {send}")
     assert await page.value(f"{share}.validity.rangeOverflow") is True
-    await page.value(f"{share}.value = '40'; {card}.querySelector('form input').value = ''; {send}")
-    assert await page.value(f"{card}.querySelector('form').hidden") is False
-    await page.value(f"{card}.querySelector('form input').value = 'corrected'; {send}")
+    await page.value(f"{share}.value = '40'; {mine}.querySelector('form input').value = ''; {send}")
+    assert await page.value(f"{mine}.querySelector('form').hidden") is False
+    await page.value(f"{mine}.querySelector('form input').value = 'corrected'; {send}")
     await page.shows("corrected")
 
     async def taught() -> bool:
@@ -247,7 +431,7 @@ async def test_a_correction_on_the_page_becomes_knowledge(up: Stack, page: Page)
         return [json.loads(row["action"])["parameters"] for row in rows] == [{"limit_percent": 40.0}]
 
     await until(taught, 30, "the incident")
-    assert await page.value(f"[...{card}.querySelectorAll('.trust button')].every((button) => button.disabled)") is True
+    assert await page.value(f"[...{mine}.querySelectorAll('.trust button')].every((button) => button.disabled)") is True
     assert page.complaints == []
 
 
@@ -271,6 +455,7 @@ async def test_an_attack_is_only_text_on_the_page(up: Stack, page: Page):
             await page.open(up.http)
 
         async def all_shown() -> bool:
+            await page.value("document.querySelectorAll('#list .others').forEach((fold) => { fold.open = true; })")
             return bool(await page.value(attacked) == len(anomalies))
 
         await until(all_shown, 60, f"{len(anomalies)} attacks, {way}")
@@ -294,8 +479,11 @@ async def test_the_page_asks_for_the_relays_token(page: Page):
                 " form.querySelector('button').click(); })()"
             )
             await page.shows(then)
+        await page.shows("Send a first anomaly")
+        await page.shows(f"curl -X POST {stack.http}/v1/anomalies")
         await asyncio.to_thread(stack.publish, b'{"error_type": "dns_failure", "service": "behind-a-token"}')
         await page.shows("dns_failure on behind-a-token")
+        assert "Send a first anomaly" not in await page.value("document.body.innerText")
         assert "a-token-of-this-test" not in await page.value(
             "performance.getEntries().map((entry) => entry.name).join() + location.href"
         )

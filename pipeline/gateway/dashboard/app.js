@@ -1,264 +1,96 @@
-"use strict";
-// Text from outside goes into the page through textContent only.
-const MOST = 200;
+import { busy } from "./decision.js";
+import { lookedAt, makeCard, updateCard } from "./card.js";
+import { addressOf, asked, filterOf, goesOn, lacks, learn, rootOf, stateOf, wanted } from "./situations.js";
+import { arrange, clock, get, say } from "./text.js";
+import { verdictsGiven } from "./verdict.js";
+
+const MOST = 200; // situations
+const MEMBERS = 100; // episodes of each that are listed
+const TOGETHER = 50; // episodes whose decisions are asked for at once
+const PAUSE = 1500; // milliseconds between two refreshes, in whatever storm
+const EVERY = 10000; // milliseconds: what the feed does not tell, such as the end of an episode
 const list = document.getElementById("list");
-const shown = new Set();
-const earlier = new Map(); // episode → its decisions that a newer one took the place of
-const judged = new Map(); // decision → the newest verdict on it, in words
+const filtering = document.getElementById("filter");
+const asking = document.getElementById("token");
+const tokenWanted = document.querySelector("meta[name=relay-token]").content === "wanted";
+const cards = new Map(); // situation → its card
+const lost = { feed: null, http: null }; // since when
+let situations = null;
+let filter = filterOf(location.search);
 let cursor = null;
 let wait = 500;
+let idle = true;
+let news = false;
 
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined && text !== null) node.textContent = visible(String(text));
-  return node;
-}
-
-// The time of a day; what is not of today, with its date.
-function clock(moment) {
-  const when = new Date(moment);
-  return when.toDateString() === new Date().toDateString() ? when.toLocaleTimeString() : when.toLocaleString();
-}
-
-// Without what turns the line around or shows nothing; a letter keeps the first four of its marks, or they cover the lines around.
-function visible(text) {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, (hidden) => (hidden === "\n" || hidden === "\t" ? hidden : "")).replace(/(\p{M}{4})\p{M}+/gu, "$1");
-}
-
-function card(decision) {
-  const item = element("li", decision.severity || "");
-  item.dataset.createdAt = decision.created_at;
-  item.dataset.episode = decision.episode_id;
-  item.decision = decision;
-  const top = element("div", "top");
-  top.append(element("span", "symptom", decision.symptom));
-  const time = element("time", "", clock(decision.created_at));
-  time.dateTime = decision.created_at;
-  if (decision.revision > 1) top.append(element("span", "again", `decided again: ${decision.occurrences} seen`));
-  if (decision.severity) top.append(element("span", "severity", decision.severity));
-  top.append(time);
-  const human = decision.verdict === "escalate";
-  const advice = element("div", `advice ${human ? "escalate" : "recommend"}`, decision.recommended_action);
-  const track = decision.track_record;
-  const minutes = track && track.recovery_minutes !== null ? `, median ${track.recovery_minutes} min to recovery` : "";
-  const before = track && `done before: ${track.times}, worked ${track.worked}, failed ${track.failed}${minutes}`;
-  const trust = element("div", "trust");
-  const percent = Math.round(decision.confidence_score * 100);
-  const meter = element("meter");
-  meter.max = 1;
-  meter.value = decision.confidence_score;
-  meter.setAttribute("aria-label", `confidence ${percent} percent`);
-  trust.append(meter, element("span", "", `${percent} % confidence · ${human ? "ask a human" : "recommended"}`));
-  const correcting = element("form", "fields");
-  correcting.hidden = true;
-  trust.append(...verdicts(decision, correcting));
-  const details = element("details");
-  details.append(element("summary", "", `why · ${decision.evidence.length} similar incidents`));
-  details.append(element("p", "", decision.rationale));
-  if (decision.evidence.length) details.append(element("p", "facts", "Best match first, by meaning, words, error type and service together; the number is of meaning alone."));
-  const evidence = element("ol");
-  for (const hit of decision.evidence) {
-    const action = hit.action ? hit.action.name : "no action";
-    const past = element("li", "", `${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome}; alike in meaning ${hit.score.toFixed(2)})`);
-    if (hit.summary) past.append(element("div", "facts", hit.summary));
-    evidence.append(past);
-  }
-  details.append(evidence);
-  const engine = decision.fallback_reason ? `${decision.engine} (${decision.fallback_reason})` : decision.engine;
-  const facts = [decision.id, engine, decision.model, `${Math.round(decision.latency_ms)} ms`, `${decision.occurrences} seen`, decision.shadow && "shadow: nobody was notified"];
-  details.append(...history(decision));
-  item.append(top, advice, ...(before ? [element("div", "facts", before)] : []), trust, correcting, details, element("div", "facts", facts.filter(Boolean).join(" · ")));
-  return item;
-}
-
-// What was said of the episode before, newest first.
-function history(decision) {
-  const before = (earlier.get(decision.episode_id) || []).sort((one, other) => other.revision - one.revision);
-  if (!before.length) return [];
-  const old = element("ul", "earlier");
-  for (const one of before) {
-    const said = judged.has(one.id) ? ` · ${judged.get(one.id)}` : "";
-    old.append(element("li", "", `${clock(one.created_at)}: ${one.recommended_action} (${Math.round(one.confidence_score * 100)} %, ${one.occurrences} seen)${said}`));
-  }
-  return [element("p", "facts", "Decided before:"), old];
-}
-
-// What is wrong, or null where the verdict is taken.
-async function send(id, verdict) {
-  try {
-    const answer = await fetch(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
-      { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(verdict) });
-    return answer.ok ? null : (await answer.json().catch(() => ({}))).detail || "not taken";
-  } catch {
-    return "not sent: PulseGuard does not answer";
-  }
-}
-
-// Accept, reject, or say what was done instead: one of them ends it.
-function verdicts(decision, form) {
-  const buttons = ["accept", "reject", "correct …"].map((text) => element("button", "", text));
-  const told = element("span", "verdict", judged.get(decision.id) || "");
-  told.setAttribute("role", "status");
-  const disable = (yes) => { for (const button of buttons) button.disabled = yes; };
-  const done = (text) => {
-    told.textContent = text;
-    disable(true);
-  };
-  for (const [place, said] of [[0, "accepted"], [1, "rejected"]]) {
-    buttons[place].addEventListener("click", async () => {
-      disable(true);
-      const fault = await send(decision.id, { verdict: buttons[place].textContent });
-      disable(false);
-      if (fault) told.textContent = fault;
-      else done(said);
-    });
-  }
-  buttons[2].setAttribute("aria-expanded", "false");
-  buttons[2].addEventListener("click", async () => {
-    if (!form.childElementCount) {
-      disable(true);
-      const fault = await fill(form, decision).then(() => null, () => "the catalogue could not be read");
-      disable(false);
-      if (fault) {
-        told.textContent = fault;
-        return;
-      }
-    }
-    form.hidden = !form.hidden;
-    buttons[2].setAttribute("aria-expanded", String(!form.hidden));
-    if (!form.hidden) form.querySelector("select").focus();
-  });
-  form.addEventListener("taken", () => { form.hidden = true; done("corrected"); });
-  return [...buttons, told];
-}
-
-function labelled(text, field, className) {
-  const label = element("label", className || "", text);
-  label.append(field);
-  return label;
-}
-
-function choice(values) {
-  const select = element("select");
-  for (const [value, text] of values) {
-    const option = element("option", "", text);
-    option.value = value;
-    select.append(option);
-  }
-  return select;
-}
-
-function parameterField(parameter) {
-  if (parameter.choices.length) return choice(parameter.choices.map((value) => [value, value]));
-  const field = element("input");
-  if (parameter.type === "number") {
-    field.type = "number";
-    field.step = "any";
-    if (parameter.minimum !== null) field.min = parameter.minimum;
-    if (parameter.maximum !== null) field.max = parameter.maximum;
-  }
-  if (parameter.default !== null) field.value = parameter.default;
-  field.required = parameter.default === null;
-  return field;
-}
-
-// The form that asks what was done instead: an action of the catalogue, within its bounds.
-async function fill(form, decision) {
-  const catalogue = await (await fetch("/v1/actions")).json();
-  const names = Object.keys(catalogue).filter((name) => name !== "escalate_to_human");
-  const action = choice(names.map((name) => [name, name.replaceAll("_", " ")]));
-  const target = element("input");
-  target.required = true;
-  target.value = decision.action.target;
-  const parameters = element("span", "fields wide");
-  const button = element("button", "", "send");
-  const worked = choice([["true", "yes"], ["false", "no"], ["null", "not known yet"]]);
-  const comment = element("textarea");
-  comment.rows = 2;
-  const fault = element("span", "fault", "");
-  fault.setAttribute("role", "alert");
-  let fields = {};
-  const choose = () => {
-    fields = Object.fromEntries(Object.entries(catalogue[action.value].parameters).map(([name, parameter]) => [name, parameterField(parameter)]));
-    parameters.replaceChildren(...Object.entries(fields).map(([name, field]) => {
-      const parameter = catalogue[action.value].parameters[name];
-      const unit = parameter.unit && !name.endsWith(parameter.unit) ? ` (${parameter.unit})` : "";
-      return labelled(name.replaceAll("_", " ") + unit, field);
-    }));
-    parameters.hidden = !Object.keys(fields).length;
-  };
-  action.addEventListener("change", choose);
-  form.append(labelled("What was done", action), labelled("on", target), labelled("Did it help?", worked), parameters,
-    labelled("What others should know", comment, "wide"), button, fault);
-  choose();
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const values = {};
-    for (const [name, field] of Object.entries(fields)) {
-      if (field.value !== "") values[name] = field.type === "number" ? Number(field.value) : field.value;
-    }
-    button.disabled = true;
-    const wrong = await send(decision.id, { verdict: "correct", worked: JSON.parse(worked.value), comment: comment.value || null,
-      action: { name: action.value, target: target.value, parameters: values } });
-    button.disabled = false;
-    fault.textContent = wrong || "";
-    if (!wrong) form.dispatchEvent(new Event("taken"));
+// Something is new: read it, at once after silence, and never more often than the pause allows.
+function soon() {
+  news = true;
+  if (!idle || document.hidden) return;
+  idle = false;
+  news = false;
+  const began = performance.now();
+  read().then(() => "http", () => null).then((served) => {
+    lost.http = served ? null : lost.http || new Date();
+    connection();
+    // A gateway that takes long is asked less often.
+    setTimeout(() => { idle = true; if (news) soon(); }, Math.max(PAUSE, 4 * (performance.now() - began)));
   });
 }
 
-// One card an episode, with the newest decision. Not while somebody fills in the card's form: then it is left alone.
-function show(decision) {
-  if (shown.has(decision.id)) return;
-  shown.add(decision.id);
-  document.getElementById("empty").hidden = true;
-  const cards = [...list.children];
-  const other = cards.find((item) => item.dataset.episode === decision.episode_id && item.querySelector("form").hidden);
-  if (other) {
-    const newer = other.decision.revision < decision.revision;
-    earlier.set(decision.episode_id, [...(earlier.get(decision.episode_id) || []), newer ? other.decision : decision]);
-    if (!newer) decision = other.decision;
-  }
-  const made = card(decision);
-  if (other) {
-    made.querySelector("details").open = other.querySelector("details").open;
-    other.remove();
-  }
-  // Newest first by their own time: the snapshot may come after what the feed has brought already.
-  const older = [...list.children].find((item) => item.dataset.createdAt <= decision.created_at);
-  list.insertBefore(made, older || null);
-  while (list.children.length > MOST) {
-    earlier.delete(list.lastChild.dataset.episode);
-    list.lastChild.remove();
+// What the record has is what is shown; the feed only says when to look, and saves asking for its decisions.
+async function read() {
+  situations = await get(`/v1/situations?limit=${MOST}&episodes=${MEMBERS}`);
+  const open = [...cards.values()].flatMap(lookedAt).map((episode) => [episode.id, episode]);
+  const roots = situations.map(rootOf).map((episode) => [episode.id, episode]);
+  await decisions([...new Map([...open, ...roots]).values()]);
+  render();
+}
+
+async function decisions(episodes) {
+  const missing = episodes.filter(lacks);
+  for (let start = 0; start < missing.length; start += TOGETHER) {
+    const some = missing.slice(start, start + TOGETHER);
+    (await get(`/v1/decisions?limit=500&${some.map((episode) => `episode=${encodeURIComponent(episode.id)}`).join("&")}`)).forEach(learn);
+    some.forEach(asked);
   }
 }
 
-// What anybody said of what is shown, also on another page and in Slack.
-async function verdictsGiven() {
-  const answer = await fetch(`/v1/feedback?limit=${MOST}`);
-  if (!answer.ok) return;
-  const words = { accept: "accepted", reject: "rejected", correct: "corrected" };
-  for (const given of (await answer.json()).reverse()) {
-    const when = given.created_at ? `, ${clock(given.created_at)}` : "";
-    judged.set(given.decision_id, visible(`${words[given.verdict]}${given.author ? ` by ${given.author}` : ""}${when}`));
-  }
-  for (const item of list.children) {
-    const told = item.querySelector(".verdict");
-    const said = judged.get(item.decision.id);
-    if (said && told.textContent !== said) told.textContent = said;
-  }
+const readEpisode = (episode) => decisions([episode]).catch(() => {});
+
+function render() {
+  if (!situations) return;
+  const text = filter.q.trim();
+  const listed = new Set(situations.map((situation) => situation.id));
+  for (const id of [...cards.keys()]) if (!listed.has(id)) cards.delete(id);
+  const shown = situations.filter((situation) => wanted(situation, filter) || (cards.has(situation.id) && busy(cards.get(situation.id))));
+  arrange(list, shown.map((situation) => {
+    const card = cards.get(situation.id) || makeCard(readEpisode);
+    cards.set(situation.id, card);
+    updateCard(card, situation, text, readEpisode);
+    return card;
+  }));
+  const active = situations.filter((situation) => goesOn(stateOf(situation))).length;
+  const all = situations.length === MOST ? `the ${MOST} newest situations` : `${situations.length} situation${situations.length === 1 ? "" : "s"}`;
+  const some = Object.values(filter).some(Boolean);
+  say(document.getElementById("found"), situations.length ? `${some ? `${shown.length} of ` : ""}${all}, ${active} ${active === 1 ? "goes" : "go"} on${some && !shown.length ? ". Nothing fits the filter." : ""}` : "");
+  document.getElementById("empty").hidden = situations.length > 0;
+  filtering.hidden = situations.length === 0;
+  document.getElementById("clear").hidden = !some;
 }
 
-async function snapshot() {
-  const answer = await fetch(`/v1/decisions?limit=${MOST}`);
-  if (answer.ok) (await answer.json()).reverse().forEach(show);
-  await verdictsGiven();
+function fillFilter() {
+  for (const [name, value] of Object.entries(filter)) filtering.elements[name].value = value;
+}
+
+function refilter() {
+  filter = Object.fromEntries(Object.keys(filter).map((name) => [name, filtering.elements[name].value]));
+  history.replaceState(null, "", addressOf(filter));
+  render();
 }
 
 async function counts() {
-  const answer = await fetch("/v1/stats");
-  if (!answer.ok) return;
-  const stats = await answer.json();
+  const stats = await get("/v1/stats").catch(() => null);
+  if (!stats) return;
   for (const name of ["anomalies", "open_episodes", "decisions", "incidents", "median_latency_ms"]) {
     const value = stats[name];
     document.getElementById(name).textContent = value === null ? "–" : Math.round(value).toLocaleString();
@@ -268,22 +100,31 @@ async function counts() {
 function take(message) {
   if (message.cursor) cursor = message.cursor;
   if (message.type === "batch") message.events.forEach(take);
-  else if (message.type === "decision") show(message.data);
-  else if (message.type === "system" && message.data.recovered !== true) snapshot();
+  else if (message.type === "decision") learn(message.data);
+  else if (message.type !== "system") return;
+  soon();
 }
 
 function state(text, live) {
   const node = document.getElementById("state");
-  node.textContent = text;
+  say(node, text);
   node.classList.toggle("live", live);
+}
+
+// What a lost connection means for who looks at the page.
+function connection() {
+  const told = document.getElementById("lost");
+  if (lost.http) say(told, `PulseGuard does not answer since ${clock(lost.http)}: what you see is of then. What goes on may have changed, and a verdict cannot be given. The page tries again by itself.`);
+  else if (lost.feed) say(told, `No live feed since ${clock(lost.feed)}: the page asks every ${EVERY / 1000} seconds instead, so what is new comes later. Nothing is missing.`);
+  told.hidden = !(lost.http || lost.feed);
 }
 
 function connect() {
   const port = document.querySelector("meta[name=relay-port]").content;
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const since = cursor ? `&since=${encodeURIComponent(cursor)}` : "";
-  const token = wanted ? sessionStorage.getItem("relay-token") : null;
-  if (wanted && !token) {
+  const token = tokenWanted ? sessionStorage.getItem("relay-token") : null;
+  if (tokenWanted && !token) {
     askForToken();
     return;
   }
@@ -292,6 +133,8 @@ function connect() {
   socket.onopen = () => { if (token) socket.send(JSON.stringify({ type: "hello", token })); };
   socket.onmessage = (event) => {
     wait = 500;
+    lost.feed = null;
+    connection();
     state("live", true);
     take(JSON.parse(event.data));
   };
@@ -302,18 +145,18 @@ function connect() {
       return;
     }
     state("connection lost, trying again …", false);
+    lost.feed ||= new Date();
+    connection();
+    soon();
     setTimeout(connect, wait * (0.5 + Math.random()));
     wait = Math.min(wait * 2, 10000);
   };
 }
 
-const wanted = document.querySelector("meta[name=relay-token]").content === "wanted";
-const asking = document.getElementById("token");
-
 function askForToken() {
   state("the feed asks for a token", false);
   asking.hidden = false;
-  snapshot();
+  soon();
 }
 
 asking.addEventListener("submit", (event) => {
@@ -323,10 +166,28 @@ asking.addEventListener("submit", (event) => {
   asking.hidden = true;
   connect();
 });
+filtering.addEventListener("input", refilter);
+filtering.addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("clear").addEventListener("click", () => {
+  filter = filterOf("");
+  fillFilter();
+  refilter();
+  filtering.elements.q.focus();
+});
+window.addEventListener("popstate", () => {
+  filter = filterOf(location.search);
+  fillFilter();
+  render();
+});
+list.addEventListener("left", render);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
 
 document.getElementById("example").textContent =
   `curl -X POST ${location.origin}/v1/anomalies -d '{"error_type": "database_timeout", "spike_percentage": 450}'`;
+fillFilter();
+soon();
 connect();
 counts();
 setInterval(counts, 3000);
-setInterval(verdictsGiven, 15000);
+setInterval(soon, EVERY);
+setInterval(() => verdictsGiven().catch(() => {}), 15000);

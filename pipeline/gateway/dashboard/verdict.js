@@ -1,0 +1,137 @@
+import { choice, clock, element, get, labelled, visible } from "./text.js";
+
+const judged = new Map(); // decision → the newest verdict on it, in words
+
+export const verdictOn = (id) => judged.get(id) || "";
+
+// What anybody said, also on another page and in Slack; the newest 200.
+export async function verdictsGiven() {
+  const words = { accept: "accepted", reject: "rejected", correct: "corrected" };
+  for (const given of (await get("/v1/feedback?limit=200")).reverse()) {
+    const when = given.created_at ? `, ${clock(given.created_at)}` : "";
+    judged.set(given.decision_id, visible(`${words[given.verdict]}${given.author ? ` by ${given.author}` : ""}${when}`));
+  }
+  for (const told of document.querySelectorAll(".verdict")) {
+    const said = judged.get(told.dataset.decision);
+    if (said && told.textContent !== said) told.textContent = said;
+  }
+}
+
+// What is wrong, or null where the verdict is taken.
+export async function send(id, verdict) {
+  try {
+    const answer = await fetch(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
+      { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(verdict) });
+    return answer.ok ? null : (await answer.json().catch(() => ({}))).detail || "not taken";
+  } catch {
+    return "not sent: PulseGuard does not answer";
+  }
+}
+
+// Nobody fills it in any more: what waited for that may be shown.
+function left(form) {
+  form.dispatchEvent(new Event("left", { bubbles: true }));
+}
+
+// Accept, reject, or say what was done instead: one of them ends it.
+export function verdicts(decision, form) {
+  const buttons = ["accept", "reject", "correct …"].map((text) => element("button", "", text));
+  const told = element("span", "verdict", verdictOn(decision.id));
+  told.dataset.decision = decision.id;
+  told.setAttribute("role", "status");
+  const disable = (yes) => { for (const button of buttons) button.disabled = yes; };
+  const done = (text) => {
+    judged.set(decision.id, text);
+    told.textContent = text;
+    disable(true);
+  };
+  for (const [place, said] of [[0, "accepted"], [1, "rejected"]]) {
+    buttons[place].addEventListener("click", async () => {
+      disable(true);
+      const fault = await send(decision.id, { verdict: buttons[place].textContent });
+      disable(false);
+      if (fault) told.textContent = fault;
+      else done(said);
+    });
+  }
+  buttons[2].setAttribute("aria-expanded", "false");
+  buttons[2].addEventListener("click", async () => {
+    if (!form.childElementCount) {
+      disable(true);
+      const fault = await fill(form, decision).then(() => null, () => "the catalogue could not be read");
+      disable(false);
+      if (fault) {
+        told.textContent = fault;
+        return;
+      }
+    }
+    form.hidden = !form.hidden;
+    buttons[2].setAttribute("aria-expanded", String(!form.hidden));
+    if (form.hidden) left(form);
+    else form.querySelector("select").focus();
+  });
+  form.addEventListener("taken", () => {
+    form.hidden = true;
+    done("corrected");
+    left(form);
+  });
+  return [...buttons, told];
+}
+
+function parameterField(parameter) {
+  if (parameter.choices.length) return choice(parameter.choices.map((value) => [value, value]));
+  const field = element("input");
+  if (parameter.type === "number") {
+    field.type = "number";
+    field.step = "any";
+    if (parameter.minimum !== null) field.min = parameter.minimum;
+    if (parameter.maximum !== null) field.max = parameter.maximum;
+  }
+  if (parameter.default !== null) field.value = parameter.default;
+  field.required = parameter.default === null;
+  return field;
+}
+
+// The form that asks what was done instead: an action of the catalogue, within its bounds.
+async function fill(form, decision) {
+  const catalogue = await get("/v1/actions");
+  const names = Object.keys(catalogue).filter((name) => name !== "escalate_to_human");
+  const action = choice(names.map((name) => [name, name.replaceAll("_", " ")]));
+  const target = element("input");
+  target.required = true;
+  target.value = decision.action.target;
+  const parameters = element("span", "fields wide");
+  const button = element("button", "", "send");
+  const worked = choice([["true", "yes"], ["false", "no"], ["null", "not known yet"]]);
+  const comment = element("textarea");
+  comment.rows = 2;
+  const fault = element("span", "fault", "");
+  fault.setAttribute("role", "alert");
+  let fields = {};
+  const choose = () => {
+    fields = Object.fromEntries(Object.entries(catalogue[action.value].parameters).map(([name, parameter]) => [name, parameterField(parameter)]));
+    parameters.replaceChildren(...Object.entries(fields).map(([name, field]) => {
+      const parameter = catalogue[action.value].parameters[name];
+      const unit = parameter.unit && !name.endsWith(parameter.unit) ? ` (${parameter.unit})` : "";
+      return labelled(name.replaceAll("_", " ") + unit, field);
+    }));
+    parameters.hidden = !Object.keys(fields).length;
+  };
+  action.addEventListener("change", choose);
+  form.append(labelled("What was done", action), labelled("on", target), labelled("Did it help?", worked), parameters,
+    labelled("What others should know", comment, "wide"), button, fault);
+  choose();
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const values = {};
+    for (const [name, field] of Object.entries(fields)) {
+      if (field.value !== "") values[name] = field.type === "number" ? Number(field.value) : field.value;
+    }
+    button.disabled = true;
+    const wrong = await send(decision.id, { verdict: "correct", worked: JSON.parse(worked.value), comment: comment.value || null,
+      action: { name: action.value, target: target.value, parameters: values } });
+    button.disabled = false;
+    fault.textContent = wrong || "";
+    if (!wrong) form.dispatchEvent(new Event("taken"));
+  });
+}
