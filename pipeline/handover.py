@@ -10,18 +10,16 @@ and `on_partitions_revoked` forgets what is in flight before it is drained), whi
 import importlib.metadata
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import faust
-from aiokafka.consumer import fetcher
 from aiokafka.errors import IllegalStateError
-from aiokafka.record import default_records, memory_records
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as driver
 from faust.types import tuples
 from mode.utils.queues import ThrowableQueue
 
+from pipeline import headers
 from pipeline.kafka import Message
 from pipeline.offsets import Progress
 
@@ -103,7 +101,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._fetch_max_wait_ms = transport.fetch_wait_ms  # noqa: SLF001
         # As our other clients do: what a producer's transaction took back was never said.
         consumer._isolation_level = "read_committed"  # noqa: SLF001
-        fetcher.MemoryRecords = _Fetched
+        headers.install()
         return consumer
 
     async def seek_to_committed(self) -> Any:
@@ -112,64 +110,6 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         What it assigns next begins at what is committed, and Faust seeks once more before the flow goes on.
         """
         return await self.call_thread(_sought, self._ensure_consumer())
-
-
-class _Fetched:
-    """What a fetch brought of a partition, as aiokafka takes it apart, batch by batch as producers sent it.
-
-    Kafka holds a header's name for bytes. One that is no UTF-8 raises in aiokafka, which fetches the same again and
-    again: such a batch is read once more, slowly, with the name made readable.
-    """
-
-    def __init__(self, data: Any) -> None:
-        self._records: Any = memory_records.MemoryRecords(data)
-        self._raw: Any = memory_records._MemoryRecordsPy(data)  # noqa: SLF001
-        self.size_in_bytes = self._records.size_in_bytes
-        self.has_next = self._records.has_next
-
-    def next_batch(self) -> Any:
-        raw = self._raw._next_slice  # noqa: SLF001
-        self._raw._cache_next()  # noqa: SLF001
-        return _FetchedBatch(self._records.next_batch(), raw)
-
-
-class _FetchedBatch:
-    def __init__(self, batch: Any, raw: Any) -> None:
-        self._batch = batch
-        self._raw = raw
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._batch, name)
-
-    def __next__(self) -> Any:
-        return next(self._batch)
-
-    def __iter__(self) -> Iterator[Any]:
-        read = 0
-        try:
-            for record in self._batch:
-                read += 1
-                yield record
-        except UnicodeDecodeError:
-            yield from islice(_readable(self._raw), read, None)
-
-
-def _readable(raw: Any) -> Iterator[Any]:
-    batch: Any = default_records._DefaultRecordBatchPy(raw)  # noqa: SLF001
-    iter(batch)  # unpacks it
-    batch._buffer = _Lenient(batch._buffer)  # noqa: SLF001
-    return iter(batch)
-
-
-class _Lenient(bytearray):
-    """Bytes of which every part can be read as text."""
-
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return _Lenient(found) if isinstance(place, slice) else found
-
-    def decode(self, *_: Any) -> str:
-        return super().decode(errors="replace")
 
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]

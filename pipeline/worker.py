@@ -14,7 +14,7 @@ from typing import Any
 import faust
 import structlog
 
-from pipeline import handover, kafka, metrics
+from pipeline import handover, headers, kafka, metrics
 from pipeline.kafka import Message
 from pipeline.settings import Settings
 from pipeline.settle import Bury, Rejection, Turn, Work, WorkInTurn, settle
@@ -33,6 +33,7 @@ log = structlog.get_logger()
 def build(settings: Settings) -> faust.App:
     """The Faust app, with no agents yet. The embedded broker's joins wait half a session, so its session is short."""
     handover.check_version()
+    headers.check_version()
     logging.getLogger("faust").setLevel(logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     logging.getLogger("mode").setLevel(logging.ERROR)

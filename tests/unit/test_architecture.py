@@ -19,7 +19,7 @@ VENDORS: dict[str, set[str]] = {
     "slack_sdk": {"pipeline/sinks/slack.py", "pipeline/sinks/blocks.py"},
     "websockets": {"pipeline/sinks/relay.py"},
     "faust": {"pipeline/worker.py", "pipeline/handover.py", "pipeline/flow.py"},  # flow.py: the type of its argument
-    "aiokafka": {"pipeline/worker.py", "pipeline/handover.py"},
+    "aiokafka": {"pipeline/worker.py", "pipeline/handover.py", "pipeline/headers.py"},
     "alembic": {"pipeline/migrations/__init__.py", "pipeline/migrations/env.py", "pipeline/migrations/versions/*.py"},
     "sqlalchemy": {"pipeline/migrations/__init__.py", "pipeline/migrations/env.py"},
     "uvicorn": {"pipeline/gateway/app.py"},

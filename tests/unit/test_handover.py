@@ -1,16 +1,13 @@
 """What Faust's consumer hands over, and when it fetches."""
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.structs import ConsumerRecord, TopicPartition
 from faust.types import TP
 
@@ -125,33 +122,6 @@ async def test_what_is_worked_on_at_once_is_limited_too(bytes_each: int, counts:
     running.cancel()
     await asyncio.wait([running])
     assert began == counts
-
-
-class NoText(str):
-    """A header's name as a producer in another language may write it."""
-
-    __slots__ = ()
-
-    def encode(self, *_: Any) -> bytes:
-        return b"\xff\xfename"
-
-
-@pytest.mark.parametrize("compression", [0, 1, 3, 4])
-def test_a_header_whose_name_is_no_text_stops_nothing(compression: int):
-    """The records before it and after it are what they were, each once; its own name is made readable."""
-    data = b""
-    for first in (0, 3):
-        builder: Any = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, -1, 1_000_000)
-        for number, name in enumerate(("plain", NoText() if first else "fine", "é")):
-            builder.append(number, 1_000 + number, b"k", b"v", [(name, b"1"), ("none", None)])
-        built = bytearray(builder.build())
-        struct.pack_into(">q", built, 0, first)
-        data += bytes(built)
-    found = PartitionRecords(STORM, handover._Fetched(data), [], 0, None, None, False, 0)
-    read = [(record.offset, record.key, record.value, record.headers) for record in found]
-    names = ["plain", "fine", "é", "plain", "\ufffd\ufffdname", "é"]
-    assert read == [(n, b"k", b"v", ((name, b"1"), ("none", None))) for n, name in enumerate(names)]
-    assert found.next_fetch_offset == 6
 
 
 async def test_a_record_is_what_it_was_in_kafka():
