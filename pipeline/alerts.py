@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -49,9 +49,18 @@ def read_as(kind: type[T], body: bytes, sender: str) -> T:
         return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError:
         try:
-            return msgspec.convert(json.loads(body), kind)
-        except (msgspec.ValidationError, ValueError) as exc:
+            value = json.loads(body)
+        except ValueError as exc:
             raise Rejected(f"not a notification of {sender}: {exc}") from exc
+        return converted(kind, value, sender)
+
+
+def converted(kind: type[T], value: Any, sender: str) -> T:
+    """A part of what ``sender`` sent, read already. Raises `Rejected`."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        raise Rejected(f"not a notification of {sender}: {exc}") from exc
 
 
 def name_of(source: str, *parts: str) -> str:

@@ -94,6 +94,10 @@ class Settings:
     slack_signing_secret: str | None = setting(
         "SLACK_SIGNING_SECRET", None, "with a bot token: buttons for verdicts, and who may call them", secret=True
     )
+    pagerduty_webhook_secret: str | None = setting(
+        "PAGERDUTY_WEBHOOK_SECRET", None, "PagerDuty signs with it, or several, comma-separated; none: not asked",
+        secret=True,
+    )  # fmt: skip
     slack_api_url: str = setting("SLACK_API_URL", "https://slack.com/api/", "Slack's Web API, for a proxy")
     kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1, maximum=_PORTS)
     http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1, maximum=_PORTS)

@@ -16,17 +16,18 @@ _PROBLEM = {
 }
 _FAULTS = {
     "400": "the request cannot be read, or says what is not taken",
-    "401": "not signed by Slack, or too long ago",
+    "401": "the signature is missing, too old, or not the sender's",
     "403": "sent by a browser from another site's page",
     "404": "there is no such thing",
     "413": "the body is too large",
     "503": "PostgreSQL, Qdrant or Kafka is away: try again",
 }
 _SLACK = "/v1/slack/actions"
+_WEBHOOKS = "/v1/webhooks/{source}"
 _ALONE = {"/healthz", "/v1/actions"}
 """What needs no outside system."""
 _BODIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "/v1/webhooks/{source}": (
+    _WEBHOOKS: (
         "application/json",
         {
             "type": "object",
@@ -63,7 +64,7 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
 def _faults(path: str, method: str) -> list[str]:
     says = {
         "400": True,  # a NUL in the query, if nothing else
-        "401": path == _SLACK,
+        "401": path in {_SLACK, _WEBHOOKS},
         "403": method != "get",
         "404": "{" in path or path == _SLACK,
         "413": method == "post",

@@ -1,6 +1,7 @@
 """What each monitoring system sends, in the form that its documentation shows: read, repeated, ended, and spoilt."""
 
 import copy
+import hmac
 import json
 import re
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from pipeline.errors import Rejected
-from pipeline.gateway.webhooks import SOURCES
+from pipeline.gateway.webhooks import SOURCES, signed
 from pipeline.stages.fingerprints import Fingerprints
 from schemas import Anomaly, Metric
 from tests.program import ROOT
+from tests.unit.test_gateway import client
 from tests.unit.test_webhooks import ODD, taken
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 HELP = (ROOT / "deploy" / "WEBHOOKS.md").read_text()
 
 DATADOG = {
@@ -41,7 +44,24 @@ CLOUDWATCH = {
     },
 }  # fmt: skip
 
-FIRES: dict[str, dict[str, Any]] = {"datadog": DATADOG, "cloudwatch": CLOUDWATCH}
+PAGERDUTY = {
+    "event": {
+        "id": "01EVENT", "event_type": "incident.triggered", "resource_type": "incident",
+        "occurred_at": "2026-11-25T12:00:00.500Z", "agent": None, "client": {"name": "Monitoring"},
+        "data": {
+            "id": "QINC1", "type": "incident", "status": "triggered", "number": 77, "title": "Checkout answers 500",
+            "html_url": "https://team.pagerduty.example/incidents/QINC1", "incident_key": "checkout-500",
+            "created_at": "2026-11-25T12:00:00Z", "urgency": "high", "resolve_reason": None,
+            "service": {"id": "PSVC", "summary": "checkout", "type": "service_reference"},
+            "priority": {"id": "PPRIO", "summary": "P1", "type": "priority_reference"},
+            "teams": [{"id": "PT", "summary": "shop", "type": "team_reference"}],
+            "assignees": [{"id": "PU", "summary": "Somebody", "type": "user_reference"}],
+            "escalation_policy": {"id": "PE", "summary": "by day", "type": "escalation_policy_reference"},
+        },
+    },
+}  # fmt: skip
+
+FIRES: dict[str, dict[str, Any]] = {"datadog": DATADOG, "cloudwatch": CLOUDWATCH, "pagerduty": PAGERDUTY}
 """By source, what tells that something is wrong."""
 
 ENDS: dict[str, dict[str, Any]] = {
@@ -52,6 +72,12 @@ ENDS: dict[str, dict[str, Any]] = {
     "cloudwatch": {
         "NewStateValue": "OK", "OldStateValue": "ALARM", "StateChangeTime": "2026-11-25T12:10:00.123+0000",
         "AlarmDescription": None,
+    },
+    "pagerduty": {
+        "event": {
+            "id": "01OTHER", "event_type": "incident.resolved", "occurred_at": "2026-11-25T12:09:00Z",
+            "data": {"status": "resolved", "title": "Checkout answered 500"},
+        },
     },
 }  # fmt: skip
 """By source, what is different when it is over."""
@@ -81,11 +107,26 @@ READ: dict[str, Anomaly] = {
         link="https://eu-central-1.console.aws.amazon.com/cloudwatch/home?region=eu-central-1"
         "#alarmsV2:alarm/orders-db%20connections",
     ),
+    "pagerduty": Anomaly(
+        error_type="Checkout answers 500", service="checkout", severity="critical", id="pagerduty/QINC1/critical",
+        fingerprint="pagerduty/QINC1", message="Checkout answers 500",
+        labels={
+            "priority": "P1", "urgency": "high", "number": "77", "incident_key": "checkout-500",
+            "escalation_policy": "by day", "team": "shop",
+        },
+        occurred_at=datetime(2026, 11, 25, 12, 0, 0, 500000, UTC), source="pagerduty",
+        link="https://team.pagerduty.example/incidents/QINC1",
+    ),
 }  # fmt: skip
 """By source, the anomaly that it is."""
 
-DECIDES: dict[str, set[str]] = {"datadog": {"alert_id"}, "cloudwatch": {"AlarmName", "NewStateValue"}}
+DECIDES: dict[str, set[str]] = {
+    "datadog": {"alert_id"}, "cloudwatch": {"AlarmName", "NewStateValue"}, "pagerduty": {"id", "event_type", "data"},
+}  # fmt: skip
 """By source, the fields that tell what a body is: one that says nothing there is refused."""
+
+SIGNED = [("pagerduty", "pagerduty_webhook_secret", "x-pagerduty-signature")]
+"""Source, its setting, and the header that proves it."""
 
 
 def read(source: str, payload: Any) -> list[Anomaly]:
@@ -335,3 +376,66 @@ def test_cloudwatchs_reason_holds_the_value(reason: str, value: float | None) ->
     """Where it tells one."""
     (found,) = read("cloudwatch", CLOUDWATCH | {"NewStateReason": reason})
     assert found.metric == Metric("DatabaseConnections", value, unit="Count")
+
+
+def by_pagerduty(event_type: str, **data: Any) -> list[Anomaly]:
+    return read("pagerduty", merged(PAGERDUTY, {"event": {"id": event_type, "event_type": event_type, "data": data}}))
+
+
+def test_pagerdutys_incident_is_one_anomaly_until_it_gets_worse() -> None:
+    """Whatever people do about it; reopened it is another, and its second end another end."""
+    (first,) = by_pagerduty("incident.triggered", priority=None)
+    for event in ("acknowledged", "unacknowledged", "escalated", "delegated", "reassigned", "of_a_later_version"):
+        assert by_pagerduty(f"incident.{event}", priority=None)[0].id == first.id
+    (worse,) = by_pagerduty("incident.priority_updated")
+    (again,) = by_pagerduty("incident.reopened")
+    assert (first.severity, worse.severity) == ("error", "critical")
+    assert len({first.id, worse.id, again.id}) == 3
+    assert by_pagerduty("incident.priority_updated", status="resolved") == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event_type": "pagey.ping", "data": {"type": "ping", "message": "hello"}},
+        {"event_type": "incident.annotated", "data": {"type": "incident_note", "id": "P", "content": "x"}},
+        {"event_type": "service.updated", "data": {"type": "service", "id": "P"}},
+    ],
+)
+def test_pagerdutys_other_events_tell_nothing(event: dict[str, Any]) -> None:
+    """They are taken: after three refusals PagerDuty sends nothing for a day."""
+    assert read("pagerduty", {"event": {"id": "1"} | event}) == []
+
+
+@pytest.mark.parametrize(
+    ("priority", "urgency", "severity"),
+    [("SEV-1", "low", "critical"), ("sev2", "low", "error"), ("P5", "high", "info"), ("Blue", "low", "warning"),
+     (None, "low", "warning"), (None, None, "error")],
+)  # fmt: skip
+def test_pagerdutys_severities(priority: str | None, urgency: str | None, severity: str) -> None:
+    """A priority that says nothing to us leaves it to the urgency."""
+    (found,) = by_pagerduty("incident.triggered", priority={"summary": priority}, urgency=urgency)
+    assert found.severity == severity
+
+
+def test_a_signature_is_of_the_body_and_of_one_of_the_secrets() -> None:
+    """As while a secret is changed, on either side; anything else proves nothing."""
+    body, ours = b"{}", hmac.new(b"ours", b"{}", "sha256").hexdigest()
+    for header in (ours, f"v1={ours}", f"v1={'0' * 64}, v1={ours}"):
+        assert signed("other, ours", body, header)
+    for header in ("", "v1=", f"v2={ours}", ours[:-1], "v1=\xe9", ours.upper()):
+        assert not signed("ours", body, header)
+    assert not signed("theirs", body, ours)
+    assert not signed("ours", b"{ }", ours)
+
+
+@pytest.mark.parametrize(("source", "setting", "header"), SIGNED)
+def test_where_a_secret_is_set_only_what_is_signed_is_read(source: str, setting: str, header: str) -> None:
+    """401 before anything is read; the signed body is then refused for what it holds."""
+    right = hmac.new(b"ours", b"{}", "sha256").hexdigest()
+    with client(**{setting: "ours"}) as gateway:
+        for shown, status in (({}, 401), ({header: right[::-1]}, 401), ({header: right}, 400)):
+            answer = gateway.post(f"/v1/webhooks/{source}", content=b"{}", headers=shown)
+            assert (answer.status_code, answer.json()["error"]) == (status, status)
+    with client() as gateway:
+        assert gateway.post(f"/v1/webhooks/{source}", content=b"{}").status_code == 400

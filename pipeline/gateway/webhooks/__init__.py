@@ -1,6 +1,7 @@
 """`POST /v1/webhooks/{source}`: what monitoring systems send, published as anomalies. One file a source."""
 
 import asyncio
+import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import structs
 
 from pipeline import kafka
-from pipeline.gateway.webhooks import alertmanager, cloudwatch, datadog, grafana
+from pipeline.gateway.webhooks import alertmanager, cloudwatch, datadog, grafana, pagerduty
 from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
@@ -19,6 +20,7 @@ from schemas import Anomaly
 
 SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {
     "alertmanager": alertmanager.read, "grafana": grafana.read, "datadog": datadog.read, "cloudwatch": cloudwatch.read,
+    "pagerduty": pagerduty.read,
 }  # fmt: skip
 """Each reads a body, or raises `Rejected`."""
 _BEGIN_AGAIN = {"alertmanager", "grafana"}
@@ -28,7 +30,8 @@ _BEGIN_AGAIN = {"alertmanager", "grafana"}
 def routes(
     settings: Settings, record: Record, sender: kafka.Sender, fingerprints: Fingerprints
 ) -> list[HTTPRouteHandler]:  # fmt: skip
-    """The route."""
+    """The route. A source whose secret is set has to sign what it sends."""
+    signing = {"pagerduty": ("x-pagerduty-signature", settings.pagerduty_webhook_secret)}
 
     @post(
         "/v1/webhooks/{source:str}", status_code=202,
@@ -37,7 +40,11 @@ def routes(
     async def webhook(source: str, request: Request[Any, Any, Any]) -> dict[str, int]:
         if source not in SOURCES:
             raise HTTPException(f"no webhook {source}, only {', '.join(SOURCES)}", status_code=404)
-        told = changes(SOURCES[source](await request.body()), fingerprints)
+        body = await request.body()
+        header, secrets = signing.get(source, ("", None))
+        if secrets and not signed(secrets, body, request.headers.get(header, "")):
+            raise HTTPException(f"{header} is missing, or of another secret or body", status_code=401)
+        told = changes(SOURCES[source](body), fingerprints)
         if source in _BEGIN_AGAIN:
             told = await _anew(record, told)
         # By their fault, so that what was resolved does not overtake what fired.
@@ -50,6 +57,13 @@ def routes(
         return {"accepted": len(told)}
 
     return [webhook]
+
+
+def signed(secrets: str, body: bytes, header: str) -> bool:
+    """Whether one of the signatures (HMAC-SHA256, hexadecimal) is of one of the secrets, both with commas between."""
+    made = [hmac.new(secret.strip().encode(), body, "sha256").hexdigest().encode() for secret in secrets.split(",")]
+    shown = [one.strip().removeprefix("v1=").encode() for one in header.split(",")]
+    return any(hmac.compare_digest(ours, theirs) for ours in made for theirs in shown)
 
 
 async def _anew(record: Record, told: Sequence[tuple[str, Anomaly]]) -> list[tuple[str, Anomaly]]:
