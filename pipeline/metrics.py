@@ -56,6 +56,8 @@ for _failure in get_args(Failure):
     fallbacks.labels(reason=_failure)
 for _stage in ("enrich", "decide", "learn_incidents", "learn_feedback", "slack"):
     consumed.labels(stage=_stage)
+for _source in ("alertmanager", "grafana"):
+    alerts_left_out.labels(source=_source)
 for _outcome in ("sent", "refused", "uncertain", "repeated"):
     slack_posts.labels(outcome=_outcome)
 

@@ -1,6 +1,8 @@
 """What runs and watches the program elsewhere: Kubernetes, Prometheus, Grafana. Every name there is the program's."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
@@ -225,6 +227,18 @@ def test_every_metric_that_is_asked_for_exists(expression: str):
     named = set(re.findall(r"\b(?:pulseguard|process)[a-z0-9_:]+", expression))
     assert named - own - EXPORTED - {"process_resident_memory_bytes"} == set()
     assert named or "up{" in expression
+
+
+def test_what_an_alert_counts_is_counted_from_0():
+    """Prometheus does not see the first event of a counter that begins with it."""
+    program = (
+        "from pipeline import metrics; from prometheus_client import generate_latest; print(generate_latest().decode())"
+    )
+    served = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    counted = {name for rule in rules() for name in re.findall(r"(?:increase|rate)\((pulseguard_\w+)", rule["expr"])}
+    assert {name for name in counted if not re.search(rf"^{name}\b.* 0\.0$", served, re.MULTILINE)} == set()
 
 
 def test_every_metric_is_shown_or_watched():
