@@ -20,7 +20,7 @@ SEVERITIES: dict[str, Severity] = {
     "s1": "critical", "error": "error", "high": "error", "major": "error", "p2": "error", "s2": "error",
     "warning": "warning", "warn": "warning", "medium": "warning", "minor": "warning", "p3": "warning",
     "s3": "warning", "s4": "warning", "info": "info", "informational": "info", "low": "info", "none": "info",
-    "p4": "info", "p5": "info",
+    "p4": "info", "p5": "info", "debug": "info",
 }  # fmt: skip
 """What rules call it, in lower case; for anything else nothing is said."""
 _SERVICE = ("service", "service_name", "app", "application", "component")

@@ -98,6 +98,9 @@ class Settings:
         "PAGERDUTY_WEBHOOK_SECRET", None, "PagerDuty signs with it, or several, comma-separated; none: not asked",
         secret=True,
     )  # fmt: skip
+    sentry_client_secret: str | None = setting(
+        "SENTRY_CLIENT_SECRET", None, "likewise, of a Sentry integration", secret=True
+    )
     slack_api_url: str = setting("SLACK_API_URL", "https://slack.com/api/", "Slack's Web API, for a proxy")
     kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1, maximum=_PORTS)
     http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1, maximum=_PORTS)

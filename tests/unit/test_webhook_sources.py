@@ -61,7 +61,35 @@ PAGERDUTY = {
     },
 }  # fmt: skip
 
-FIRES: dict[str, dict[str, Any]] = {"datadog": DATADOG, "cloudwatch": CLOUDWATCH, "pagerduty": PAGERDUTY}
+SENTRY = {
+    "action": "triggered", "installation": {"uuid": "a"}, "actor": {"id": "sentry", "type": "application"},
+    "data": {
+        "event": {
+            "event_id": "e0e1", "issue_id": "4242", "level": "fatal", "culprit": "cart in total", "message": "",
+            "title": "KeyError: 'price'", "datetime": "2026-11-25T12:00:00.250000Z", "project": 3,
+            "metadata": {"type": "KeyError", "value": "'price'", "filename": "cart.py"},
+            "tags": [["environment", "prod"], ["level", "fatal"], ["release", "7.1"]],
+            "url": "https://sentry.example/api/0/projects/shop/basket/events/e0e1/",
+            "web_url": "https://sentry.example/organizations/shop/issues/4242/events/e0e1/",
+        },
+        "triggered_rule": "New in production",
+    },
+}  # fmt: skip
+ISSUE = {
+    "id": "4242", "shortId": "BASKET-9", "title": "KeyError: 'price'", "culprit": "cart in total", "level": "fatal",
+    "status": "unresolved", "substatus": "regressed", "statusDetails": {}, "lastSeen": "2026-11-25T12:00:00Z",
+    "metadata": {"type": "KeyError", "value": "'price'"}, "project": {"id": "3", "slug": "basket", "name": "Basket"},
+    "web_url": "https://sentry.example/issues/4242/",
+}  # fmt: skip
+METRIC_ALERT = {
+    "id": "11", "identifier": "5", "projects": ["basket"], "date_started": "2026-11-25T12:00:00.000000Z",
+    "date_closed": None, "title": "Quiet Otter",
+    "alert_rule": {"id": "7", "name": "Too many errors", "environment": "prod", "aggregate": "count()"},
+}  # fmt: skip
+
+FIRES: dict[str, dict[str, Any]] = {
+    "datadog": DATADOG, "cloudwatch": CLOUDWATCH, "pagerduty": PAGERDUTY, "sentry": SENTRY,
+}  # fmt: skip
 """By source, what tells that something is wrong."""
 
 ENDS: dict[str, dict[str, Any]] = {
@@ -79,6 +107,7 @@ ENDS: dict[str, dict[str, Any]] = {
             "data": {"status": "resolved", "title": "Checkout answered 500"},
         },
     },
+    "sentry": {"action": "resolved", "data": {"issue": ISSUE | {"status": "resolved"}}},
 }  # fmt: skip
 """By source, what is different when it is over."""
 
@@ -117,15 +146,26 @@ READ: dict[str, Anomaly] = {
         occurred_at=datetime(2026, 11, 25, 12, 0, 0, 500000, UTC), source="pagerduty",
         link="https://team.pagerduty.example/incidents/QINC1",
     ),
+    "sentry": Anomaly(
+        error_type="KeyError", service="basket", environment="prod", severity="critical", id="sentry/4242/e0e1",
+        fingerprint="sentry/4242", message="KeyError: 'price'",
+        labels={"level": "fatal", "release": "7.1", "culprit": "cart in total", "rule": "New in production"},
+        occurred_at=datetime(2026, 11, 25, 12, 0, 0, 250000, UTC), source="sentry",
+        link="https://sentry.example/organizations/shop/issues/4242/events/e0e1/",
+    ),
 }  # fmt: skip
 """By source, the anomaly that it is."""
 
 DECIDES: dict[str, set[str]] = {
     "datadog": {"alert_id"}, "cloudwatch": {"AlarmName", "NewStateValue"}, "pagerduty": {"id", "event_type", "data"},
+    "sentry": {"action", "data"},
 }  # fmt: skip
 """By source, the fields that tell what a body is: one that says nothing there is refused."""
 
-SIGNED = [("pagerduty", "pagerduty_webhook_secret", "x-pagerduty-signature")]
+SIGNED = [
+    ("pagerduty", "pagerduty_webhook_secret", "x-pagerduty-signature"),
+    ("sentry", "sentry_client_secret", "sentry-hook-signature"),
+]
 """Source, its setting, and the header that proves it."""
 
 
@@ -439,3 +479,53 @@ def test_where_a_secret_is_set_only_what_is_signed_is_read(source: str, setting:
             assert (answer.status_code, answer.json()["error"]) == (status, status)
     with client() as gateway:
         assert gateway.post(f"/v1/webhooks/{source}", content=b"{}").status_code == 400
+
+
+def by_sentry(action: str, **data: Any) -> list[Anomaly]:
+    return read("sentry", {"action": action, "data": data, "installation": {"uuid": "a"}})
+
+
+def test_sentrys_issue_fires_and_ends_again() -> None:
+    """Each time that it does is told apart by its last event; what is only sorted tells nothing."""
+    (alert,) = read("sentry", SENTRY)
+    (created,) = by_sentry("created", issue=ISSUE)
+    (back,) = by_sentry("unresolved", issue=ISSUE | {"lastSeen": "2026-11-25T13:00:00Z"})
+    (end,) = by_sentry("resolved", issue=ISSUE)
+    (end_again,) = by_sentry("resolved", issue=ISSUE | {"lastSeen": "2026-11-25T13:00:00Z"})
+    assert len({one.id for one in (alert, created, back, end, end_again)}) == 5
+    assert len({fault(one) for one in (alert, created, back, end, end_again)}) == 1
+    assert (end.status, end.occurred_at, created.service) == ("resolved", None, "basket")
+    assert created.labels == {"culprit": "cart in total", "short_id": "BASKET-9", "substatus": "regressed"}
+    assert by_sentry("assigned", issue=ISSUE) == by_sentry("archived", issue=ISSUE) == []
+
+
+def test_sentrys_metric_alert_gets_worse_and_ends() -> None:
+    """Under one name; the rule is the error type, and the action the severity."""
+    data = {
+        "metric_alert": METRIC_ALERT, "description_title": "Critical: Too many errors", "web_url": "https://s.example/1",
+        "description_text": "1000 events in the last 10 minutes",
+    }  # fmt: skip
+    (warns,), (critical,), (end,) = (by_sentry(action, **data) for action in ("warning", "critical", "resolved"))
+    assert critical == Anomaly(
+        error_type="Too many errors", service="basket", environment="prod", severity="critical",
+        id="sentry/metric/11/critical", fingerprint="sentry/metric/11", labels={"rule": "7"}, source="sentry",
+        message="Critical: Too many errors. 1000 events in the last 10 minutes", link="https://s.example/1",
+        occurred_at=datetime(2026, 11, 25, 12, 0, tzinfo=UTC),
+    )  # fmt: skip
+    assert (warns.severity, end.status, end.severity) == ("warning", "resolved", None)
+    assert fault(warns) == fault(critical) == fault(end)
+    assert len({warns.id, critical.id, end.id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("action", "data"), [("created", {"comment": "hm", "issue_id": 1}), ("created", {"error": {}}), ("created", {})]
+)
+def test_sentrys_other_hooks_tell_nothing(action: str, data: dict[str, Any]) -> None:
+    """An integration may have asked for them."""
+    assert by_sentry(action, **data) == []
+
+
+def test_sentrys_event_without_an_issue_is_known_by_what_it_is() -> None:
+    """The rule of fingerprints stands in."""
+    (found,) = read("sentry", merged(SENTRY, {"data": {"event": {"issue_id": None, "metadata": None}}}))
+    assert (found.error_type, found.fingerprint, found.id) == ("KeyError: 'price'", None, "sentry//e0e1")

@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import structs
 
 from pipeline import kafka
-from pipeline.gateway.webhooks import alertmanager, cloudwatch, datadog, grafana, pagerduty
+from pipeline.gateway.webhooks import alertmanager, cloudwatch, datadog, grafana, pagerduty, sentry
 from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
@@ -20,7 +20,7 @@ from schemas import Anomaly
 
 SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {
     "alertmanager": alertmanager.read, "grafana": grafana.read, "datadog": datadog.read, "cloudwatch": cloudwatch.read,
-    "pagerduty": pagerduty.read,
+    "pagerduty": pagerduty.read, "sentry": sentry.read,
 }  # fmt: skip
 """Each reads a body, or raises `Rejected`."""
 _BEGIN_AGAIN = {"alertmanager", "grafana"}
@@ -31,7 +31,10 @@ def routes(
     settings: Settings, record: Record, sender: kafka.Sender, fingerprints: Fingerprints
 ) -> list[HTTPRouteHandler]:  # fmt: skip
     """The route. A source whose secret is set has to sign what it sends."""
-    signing = {"pagerduty": ("x-pagerduty-signature", settings.pagerduty_webhook_secret)}
+    signing = {
+        "pagerduty": ("x-pagerduty-signature", settings.pagerduty_webhook_secret),
+        "sentry": ("sentry-hook-signature", settings.sentry_client_secret),
+    }
 
     @post(
         "/v1/webhooks/{source:str}", status_code=202,
