@@ -87,8 +87,18 @@ METRIC_ALERT = {
     "alert_rule": {"id": "7", "name": "Too many errors", "environment": "prod", "aggregate": "count()"},
 }  # fmt: skip
 
+ZABBIX = {
+    "url": "https://pulseguard.example/v1/webhooks/zabbix", "event_id": "90210", "event_value": "1",
+    "trigger_id": "13377", "name": "Disk is nearly full on db-3", "host": "db-3", "nseverity": "4",
+    "opdata": "97 % used", "description": "Free some.", "started": "1795608000", "ended": "{EVENT.RECOVERY.TIMESTAMP}",
+    "tags": '[{"tag":"service","value":"ledger"},{"tag":"env","value":"prod"},{"tag":"scope","value":"capacity"},'
+    '{"tag":"scope","value":"disk"}]',
+    "link": "https://zabbix.example/tr_events.php?triggerid=13377&eventid=90210",
+}  # fmt: skip
+
 FIRES: dict[str, dict[str, Any]] = {
     "datadog": DATADOG, "cloudwatch": CLOUDWATCH, "pagerduty": PAGERDUTY, "sentry": SENTRY,
+    "zabbix": ZABBIX,
 }  # fmt: skip
 """By source, what tells that something is wrong."""
 
@@ -108,6 +118,7 @@ ENDS: dict[str, dict[str, Any]] = {
         },
     },
     "sentry": {"action": "resolved", "data": {"issue": ISSUE | {"status": "resolved"}}},
+    "zabbix": {"event_value": "0", "ended": "1795609000"},
 }  # fmt: skip
 """By source, what is different when it is over."""
 
@@ -153,12 +164,18 @@ READ: dict[str, Anomaly] = {
         occurred_at=datetime(2026, 11, 25, 12, 0, 0, 250000, UTC), source="sentry",
         link="https://sentry.example/organizations/shop/issues/4242/events/e0e1/",
     ),
+    "zabbix": Anomaly(
+        error_type="Disk is nearly full on db-3", service="ledger", environment="prod", severity="error",
+        id="zabbix/90210/error", fingerprint="zabbix/13377", message="Free some. 97 % used",
+        labels={"scope": "capacity,disk", "host": "db-3"}, occurred_at=datetime(2026, 11, 25, 12, 0, tzinfo=UTC),
+        source="zabbix", link="https://zabbix.example/tr_events.php?triggerid=13377&eventid=90210",
+    ),
 }  # fmt: skip
 """By source, the anomaly that it is."""
 
 DECIDES: dict[str, set[str]] = {
     "datadog": {"alert_id"}, "cloudwatch": {"AlarmName", "NewStateValue"}, "pagerduty": {"id", "event_type", "data"},
-    "sentry": {"action", "data"},
+    "sentry": {"action", "data"}, "zabbix": {"event_id", "event_value"},
 }  # fmt: skip
 """By source, the fields that tell what a body is: one that says nothing there is refused."""
 
@@ -529,3 +546,40 @@ def test_sentrys_event_without_an_issue_is_known_by_what_it_is() -> None:
     """The rule of fingerprints stands in."""
     (found,) = read("sentry", merged(SENTRY, {"data": {"event": {"issue_id": None, "metadata": None}}}))
     assert (found.error_type, found.fingerprint, found.id) == ("KeyError: 'price'", None, "sentry//e0e1")
+
+
+def test_zabbixs_parameters_are_those_that_are_described() -> None:
+    """Every one that is read is in the table, and no other; a macro without a value says nothing."""
+    table = dict(re.findall(r"^\| `(\w+)` \| `(.*)` \|$", HELP, re.MULTILINE))
+    assert set(table) == set(ZABBIX)
+    (bare,) = read("zabbix", table | {"event_id": "1", "event_value": "1", "tags": "*UNKNOWN*"})
+    assert bare == Anomaly(
+        error_type="trigger 1", labels={}, source="zabbix", id="zabbix/1/", fingerprint="zabbix/1"
+    )  # fmt: skip
+
+
+def test_zabbixs_problem_is_one_anomaly_and_its_trigger_the_fault() -> None:
+    """Steps of an escalation say the same again; the next problem is another, of the same fault."""
+    (first,) = read("zabbix", ZABBIX)
+    (step,) = read("zabbix", ZABBIX | {"opdata": "98 % used"})
+    (later,) = read("zabbix", ZABBIX | {"event_id": "90300"})
+    (end,) = read("zabbix", merged(ZABBIX, ENDS["zabbix"]))
+    assert first.id == step.id != later.id
+    assert fault(first) == fault(later)
+    assert end.occurred_at == datetime(2026, 11, 25, 12, 16, 40, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changed", "service", "labels"),
+    [
+        ({"tags": ""}, "db-3", {"host": "db-3"}),
+        ({"tags": "[]"}, "db-3", {"host": "db-3"}),
+        ({"tags": "{"}, "db-3", {"host": "db-3"}),
+        ({"tags": '[{"tag": "a"}, {"value": "b"}]'}, "db-3", {"a": "", "host": "db-3"}),
+        ({"tags": "[]", "host": "{HOST.NAME}"}, None, {}),
+    ],
+)
+def test_zabbixs_tags(changed: dict[str, str], service: str | None, labels: dict[str, str]) -> None:
+    """What is no list of them costs the tags, not the problem."""
+    (found,) = read("zabbix", ZABBIX | changed)
+    assert (found.service, found.labels) == (service, labels)
