@@ -38,6 +38,15 @@ def card(text: str) -> str:
     return f"[...document.querySelectorAll('#list > li')].find((item) => item.innerText.includes({text!r}))"
 
 
+async def advises(page: Page, text: str) -> None:
+    """Wait until the card that shows ``text`` has a decision: it is there before that."""
+
+    async def there() -> bool:
+        return bool(await page.value(f"{card(text)}?.querySelector('.advice') != null"))
+
+    await until(there, 40, f"advice on {text!r}")
+
+
 async def decide(up: Stack, service: str, **changes: Any) -> None:
     """Write another decision down, as the newest one of the service but for ``changes``."""
     row, *_ = await up.rows("SELECT * FROM decisions WHERE service = $1 ORDER BY created_at DESC", service)
@@ -97,7 +106,7 @@ async def test_a_verdict_on_the_page_becomes_feedback(up: Stack, page: Page):
     """A click on accept is a row, and the button says so."""
     await asyncio.to_thread(up.publish, alone("disk_full", "clicked"))
     await page.open(up.http)
-    await page.shows("disk_full on clicked")
+    await advises(page, "disk_full on clicked")
     await page.value(f"{card('disk_full on clicked')}.querySelector('button').click()")
     await page.shows("accepted")
 
@@ -115,7 +124,7 @@ async def test_the_newest_is_on_top_and_what_is_over_below_what_goes_on(up: Stac
     """Whatever comes first. What is over says so in words, and is dimmed."""
     await asyncio.to_thread(up.publish, alone("cpu_saturated", "newest"))
     await page.open(up.http)
-    await page.shows("cpu_saturated on newest")
+    await advises(page, "cpu_saturated on newest")
     await happened(up, "newest", "ep_old", symptom="an old one", created_at="2020-01-01T00:00:00Z")
     over = '[{"error_type": "o", "service": "over"}, {"error_type": "o", "service": "over", "status": "resolved"}]'
     async with aiohttp.ClientSession(up.http) as client, client.post("/v1/anomalies", data=over) as answer:
@@ -132,7 +141,7 @@ async def test_a_card_says_how_severe_when_and_what_happened_last_time(up: Stack
     """In words, not by a colour alone; the day too, where it is not today; and what was done in the past incident."""
     await asyncio.to_thread(up.publish, alone("cpu_saturated", "telling", severity="critical"))
     await page.open(up.http)
-    await page.shows("cpu_saturated on telling")
+    await advises(page, "cpu_saturated on telling")
     await happened(up, "telling", "ep_2020", symptom="long ago", created_at="2020-06-15T12:00:00Z")
     await page.shows("long ago")
     assert await page.value(f"{card('telling')}.querySelector('.severity').textContent") == "critical"
@@ -151,7 +160,7 @@ async def test_an_episode_is_one_card_with_what_was_said_before(up: Stack, page:
     """The newest decision stands, the others are told below; a form that is filled in is left alone meanwhile."""
     await asyncio.to_thread(up.publish, alone("cpu_saturated", "folded"))
     await page.open(up.http)
-    await page.shows("cpu_saturated on folded")
+    await advises(page, "cpu_saturated on folded")
     for revision in (3, 2):
         told = {"id": f"dec_{revision}", "revision": revision, "recommended_action": f"advice {revision}"}
         await decide(up, "folded", **told, created_at=f"2100-01-01T00:00:0{revision}Z")
@@ -192,11 +201,11 @@ async def test_a_storm_is_one_card_that_unfolds(up: Stack, page: Page):
     await page.shows("59 more episodes, worst warning")
     await asyncio.to_thread(up.publish, *nodes(60, 61, "critical"))
     await page.shows("60 more episodes, worst critical")
-    asked = await page.value(
-        "performance.getEntriesByType('resource').filter(({name, startTime}) => name.includes('/v1/situations')"
-        f" && startTime > {began}).length / (performance.now() - {began}) * 1000"
+    asked, seconds = await page.value(
+        "[performance.getEntriesByType('resource').filter(({name, startTime}) => name.includes('/v1/situations')"
+        f" && startTime > {began}).length, (performance.now() - {began}) / 1000]"
     )
-    assert asked < 1
+    assert asked <= 1 + seconds / 1.5
     assert await page.value("document.querySelectorAll('.others li').length") == 0
     for way in ("live", "reloaded"):
         if way == "reloaded":
@@ -212,7 +221,11 @@ async def test_a_storm_is_one_card_that_unfolds(up: Stack, page: Page):
         assert first.split() == ["node-60", "·", "node_not_ready", "open", "critical", "1", "seen"]
         await page.value(f"{rows}[0].querySelector('details').open = true")
         await page.shows("node_not_ready on node-60")
-        assert await page.value(f"{rows}[0].querySelectorAll('.trust button').length") == 3
+
+        async def told(row: str = rows) -> bool:
+            return bool(await page.value(f"{row}[0].querySelectorAll('.trust button').length") == 3)
+
+        await until(told, 40, "its own decision")
     assert page.complaints == []
 
 
@@ -260,7 +273,7 @@ async def test_the_keyboard_keeps_its_place_when_the_list_changes(up: Stack, pag
     """Who is on a card's line stays on it while another card comes above it, and while its own advice is renewed."""
     await asyncio.to_thread(up.publish, alone("cpu_saturated", "focused"))
     await page.open(up.http)
-    await page.shows("cpu_saturated on focused")
+    await advises(page, "cpu_saturated on focused")
     mine = card("cpu_saturated on focused")
     await page.value(f"{mine}.querySelector('.why summary').focus()")
     assert await page.value("document.activeElement.closest('#list > li') !== null") is True
@@ -315,7 +328,7 @@ async def test_a_verdict_is_seen_by_who_comes_later(up: Stack, page: Page):
     """Whoever gave it, wherever: after a reload it stands on the card."""
     await asyncio.to_thread(up.publish, alone("cpu_saturated", "judged"))
     await page.open(up.http)
-    await page.shows("cpu_saturated on judged")
+    await advises(page, "cpu_saturated on judged")
     mine = card("cpu_saturated on judged")
     name = await page.value(f"{mine}.querySelector('.decision').dataset.decision")
     await page.value(
@@ -335,7 +348,7 @@ async def test_a_decision_on_trial_says_so(up: Stack, page: Page):
     """A shadow decision is told from one that somebody was notified of."""
     await asyncio.to_thread(up.publish, alone("cpu_saturated", "on-trial"))
     await page.open(up.http)
-    await page.shows("cpu_saturated on on-trial")
+    await advises(page, "cpu_saturated on on-trial")
     assert "shadow" not in await page.value("document.body.innerText")
     await happened(up, "on-trial", "ep_trial", shadow=True, created_at="2026-01-01T00:00:00Z")
     await page.shows("shadow: nobody was notified")
@@ -403,7 +416,7 @@ async def test_a_correction_on_the_page_becomes_knowledge(up: Stack, page: Page)
     """The form offers the catalogue with its bounds; what is wrong is said; what is right is a verdict and ends it."""
     await asyncio.to_thread(up.publish, b'{"error_type": "gearbox_worn", "service": "corrected"}')
     await page.open(up.http)
-    await page.shows("gearbox_worn on corrected")
+    await advises(page, "gearbox_worn on corrected")
     mine = card("gearbox_worn")
     await page.value(f"[...{mine}.querySelectorAll('.trust button')].at(-1).click()")
     await page.shows("What was done")

@@ -185,9 +185,10 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) soon
 document.getElementById("example").textContent =
   `curl -X POST ${location.origin}/v1/anomalies -d '{"error_type": "database_timeout", "spike_percentage": 450}'`;
 fillFilter();
-soon();
+const verdicts = () => verdictsGiven().catch(() => {});
+verdicts().then(soon);
 connect();
 counts();
 setInterval(counts, 3000);
 setInterval(soon, EVERY);
-setInterval(() => verdictsGiven().catch(() => {}), 15000);
+setInterval(verdicts, 15000);
