@@ -391,7 +391,7 @@ async def test_the_description_tells_what_each_request_takes(up: Stack, page: Pa
         'state "open" | "escalated" | "quiet" | "resolved"; in the query',
         "before time (RFC 3339); in the query",
         'verdict "accept" | "reject" | "correct"; required',
-        "action.target string; required",
+        "action.target string; at most 256 characters; required",
         "matchers list of string; required",
         "error_type string; 1 to 256 characters; required",
         "Body, JSON: one, or a list of such",
