@@ -19,6 +19,7 @@ from yarl import URL
 from tests.program import Program, open_folder, running, until
 from tests.stack import Stack, next_decision
 from tests.unit.test_ingest import BAD
+from tests.unit.test_webhook_sources import ENDS, FIRES, merged
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -185,6 +186,36 @@ async def test_alertmanagers_notification_is_decided(stack: tuple[Stack, Program
     await until(counted, 30, "the alerts to be counted and decided")
     rows = await up.rows("SELECT occurrences, severity FROM episodes WHERE service = 'by-webhook'")
     assert [(row["occurrences"], row["severity"]) for row in rows] == [(3, "critical")]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("source", list(FIRES))
+async def test_a_senders_fault_is_counted_once_and_ends(stack: tuple[Stack, Program], source: str):
+    """Told twice it is one occurrence; its end ends it, and a repetition that comes after that is known by its id."""
+    up, _ = stack
+    fires, ends = FIRES[source], merged(FIRES[source], ENDS[source])
+
+    async def tell(payload: object, state: str) -> None:
+        async with aiohttp.ClientSession() as client:
+            for _ in range(2):
+                async with client.post(f"{up.http}/v1/webhooks/{source}", json=payload) as answer:
+                    assert (answer.status, await answer.json()) == (202, {"accepted": 1})
+
+        async def counted() -> bool:
+            rows = await up.rows(
+                "SELECT DISTINCT state, occurrences FROM episodes JOIN anomalies ON anomalies.episode_id = episodes.id "
+                "WHERE anomalies.body->>'source' = $1", source,
+            )  # fmt: skip
+            return [(row["state"], row["occurrences"]) for row in rows] == [(state, 1)]
+
+        await until(counted, 20, f"{source}: {state}, one occurrence")
+
+    await tell(fires, "open")
+    await tell(ends, "resolved")
+    await tell(fires, "resolved")
+    records = [json.loads(record.value() or b"") for record in await asyncio.to_thread(up.read, "anomalies")]
+    told = [record["id"] for record in records if record.get("source") == source]
+    assert (len(told), len(set(told))) == (6, 2)
 
 
 @pytest.mark.asyncio(loop_scope="module")
