@@ -81,9 +81,10 @@ class Changes:
     revisions: dict[tuple[str, int], Arrival] = field(default_factory=dict)
 
 
-def episode_id(fingerprint: str, opened_by: str) -> str:
-    """The same opening anomaly always opens the same episode."""
-    return "ep_" + hashlib.sha256(f"{len(fingerprint)}:{fingerprint}{opened_by}".encode()).hexdigest()[:20]
+def episode_id(fingerprint: str, opened_by: str, at: datetime) -> str:
+    """The same opening anomaly always opens the same episode; one with its id after it was forgotten, another one."""
+    text = f"{len(fingerprint)}:{fingerprint}{at.isoformat()} {opened_by}"
+    return "ep_" + hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def rank(severity: str | None) -> int:
@@ -130,7 +131,8 @@ def _goes_on(episode: Episode, arrival: Arrival, rules: Rules) -> bool:
 def _opened(arrival: Arrival) -> Episode:
     anomaly = arrival.anomaly
     return Episode(
-        episode_id(arrival.fingerprint, arrival.anomaly_id), arrival.fingerprint, "open", arrival, 0,
+        episode_id(arrival.fingerprint, arrival.anomaly_id, arrival.received_at),
+        arrival.fingerprint, "open", arrival, 0,
         arrival.received_at, anomaly.severity, anomaly.spike_percentage, revised_spike=anomaly.spike_percentage,
     )  # fmt: skip
 

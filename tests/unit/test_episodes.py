@@ -130,7 +130,7 @@ def test_a_batch_asks_once_an_episode() -> None:
     events = [arrival("a", 0), arrival("b", 1, severity="error"), arrival("c", 2, severity="critical")]
     changes = advance(events, {}, QUIET)
     (key,) = changes.revisions
-    assert key == (episode_id("fp", "a"), 1)
+    assert key == (episode_id("fp", "a", START), 1)
     assert changes.revisions[key].anomaly_id == "c"
 
 
@@ -200,6 +200,7 @@ TestLives = Lives.TestCase
 
 
 def test_an_episode_id_tells_its_parts_apart() -> None:
-    """The same opening gives the same id; fingerprint and anomaly id are not run together."""
-    assert episode_id("fp", "a") == episode_id("fp", "a")
-    assert episode_id("ab", "c") != episode_id("a", "bc")
+    """The same opening gives the same id; its parts are not run together; another time gives another."""
+    assert episode_id("fp", "a", START) == episode_id("fp", "a", START)
+    assert episode_id("ab", "c", START) != episode_id("a", "bc", START)
+    assert episode_id("fp", "a", START) != episode_id("fp", "a", START + timedelta(days=90))
