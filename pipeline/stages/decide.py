@@ -54,9 +54,11 @@ async def decide(
         calls: list[ModelCall] = []
         advice = await advised(enriched, catalogue, calibration, settings.min_confidence, llm, calls)
         background = await books.background((enriched.episode_id, advice.action.name))
+        if not background.occurrences:  # decided before, maybe: another body for its id must not be
+            raise Rejected(f"episode {enriched.episode_id} is not on record: it was forgotten, or never counted here")
         now = datetime.now(UTC)
         decision = compose(
-            decision_id, enriched, advice, catalogue, max(background.occurrences, 1), ms(started, perf_counter()), now,
+            decision_id, enriched, advice, catalogue, background.occurrences, ms(started, perf_counter()), now,
             shadow=settings.shadow,
             track_record=None if advice.verdict == "escalate" else background.track_record,
         )  # fmt: skip

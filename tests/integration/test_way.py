@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import pytest_asyncio
 import websockets
+from confluent_kafka import Producer
 from yarl import URL
 
 from tests.program import Program, open_folder, running, until
@@ -74,6 +75,34 @@ async def test_bad_input_is_dead_lettered_with_its_bytes_and_the_pipeline_lives(
         assert headers["pulseguard_reason"] == b"rejected"
         assert headers["pulseguard_topic"] == b"anomalies"
         assert len(headers["pulseguard_message"]) > 5
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_question_about_a_forgotten_episode_is_a_dead_letter(stack: tuple[Stack, Program]):
+    """It may have been decided: delivered again, it gets no second body for the decision's id, and holds up nothing."""
+    up, _ = stack
+    async with websockets.connect(up.feed) as feed:
+        await asyncio.to_thread(up.publish, b'{"error_type": "long_ago"}')
+        first = await next_decision(feed, "long_ago")
+        for table, column in (("anomalies", "episode_id"), ("revisions", "episode_id"), ("decisions", "episode_id"),
+                              ("episodes", "id")):  # fmt: skip
+            await up.rows(f"DELETE FROM {table} WHERE {column} = $1", first["episode_id"])
+        asked = await asyncio.to_thread(up.read, "anomalies.enriched")
+        (question,) = [record for record in asked if b"long_ago" in record.value()]
+        producer = Producer({"bootstrap.servers": up.kafka})
+        producer.produce("anomalies.enriched", question.value(), question.key())
+        assert await asyncio.to_thread(producer.flush, 30) == 0
+
+        async def buried() -> bool:
+            letters = await asyncio.to_thread(up.read, "anomalies.dlq")
+            found = [dict(letter.headers()) for letter in letters if letter.value() == question.value()]
+            return [b"not on record" in headers["pulseguard_message"] for headers in found] == [True]
+
+        await until(buried, 20, what="one dead letter")
+        await asyncio.to_thread(up.publish, b'{"error_type": "after_the_forgotten"}')
+        await next_decision(feed, "after_the_forgotten")
+    made = [record.value() for record in await asyncio.to_thread(up.read, "decisions") if b"long_ago" in record.value()]
+    assert [json.loads(body)["id"] for body in made] == [first["id"]]
 
 
 @pytest.mark.asyncio(loop_scope="module")
