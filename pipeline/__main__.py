@@ -187,7 +187,7 @@ def calibrate(
 def stats(
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
-    """What was received, decided and notified."""
+    """What was received, decided and notified, of what is still on record."""
 
     async def read() -> dict[str, Any]:
         async with opened_record() as record:

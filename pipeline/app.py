@@ -33,6 +33,7 @@ from pipeline.sinks.policy import load_policy
 from pipeline.sinks.relay import serve_relay
 from pipeline.stages.episodes import Rules
 from pipeline.stages.fingerprints import Fingerprints, load_fingerprints
+from pipeline.stages.forget import forget
 from pipeline.stages.learn import teach
 from pipeline.stages.reconsider import Reconsideration
 from pipeline.stages.record import Grouping, Record, open_record
@@ -44,7 +45,7 @@ CHECK_SECONDS = 15.0
 SYNC_SECONDS = 5.0
 """How long knowledge that another process learned may be missing from this one's index."""
 FORGET_SECONDS = 600.0
-"""How often a worker looks for provenance that is old enough to delete."""
+"""How often a worker looks for what is old enough to delete."""
 
 log = structlog.get_logger()
 Ready = Callable[[Settings], Awaitable[None]]
@@ -235,7 +236,10 @@ def _start_chores(
     tasks.start(_regularly(CHECK_SECONDS, reconsideration, at_once=True), "reconsider")
     if settings.provenance_days:
         kept = timedelta(days=min(settings.provenance_days, 36_500))  # no date is before the first year
-        tasks.start(_forget(record, kept), "forget")
+        tasks.start(_forget(record, kept), "forget_provenance")
+    if settings.retention_days:
+        still = timedelta(days=min(settings.retention_days, 36_500))
+        tasks.start(_regularly(FORGET_SECONDS, lambda: forget(record, still), at_once=True), "forget")
 
 
 async def _regularly(seconds: float, work: Callable[[], Awaitable[Any]], *, at_once: bool = False) -> None:
@@ -278,6 +282,7 @@ async def _forget(record: Record, kept: timedelta) -> None:
     while True:
         try:
             deleted = await record.forget_provenance(datetime.now(UTC) - kept)
+            metrics.rows_forgotten.labels(table="provenance").inc(deleted)
         except Unavailable as exc:
             log.warning("waiting", system=exc.system, detail=exc.detail)
             deleted = 0

@@ -43,6 +43,7 @@ relay_slow = Counter("pulseguard_relay_slow_clients", "Websocket clients dropped
 alerts_left_out = Counter(
     "pulseguard_alerts_left_out", "Alerts that a webhook's notification was cut short of, by source", ["source"]
 )
+rows_forgotten = Counter("pulseguard_rows_forgotten", "Rows deleted for their age, by table", ["table"])
 slack_posts = Counter("pulseguard_slack_posts", "Posts to Slack, by outcome", ["outcome"])
 slack_waiting = Gauge("pulseguard_slack_waiting", "Decisions that are still to be told")
 slack_oldest = Gauge("pulseguard_slack_oldest_waiting_seconds", "How long the first of them has waited; 0: none waits")

@@ -14,6 +14,9 @@ _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 _PORTS = 65_535
+_DAY = 86_400
+_SEGMENT_DAYS = 8
+"""Kafka deletes by whole segments, which fill for a week, and a record's clock may be a day ahead of ours."""
 
 _SHIPPED = Path(__file__).parent.parent
 """The folder of ``deploy``: a file that nobody named is the one that came with the program, wherever it is called."""
@@ -146,6 +149,10 @@ class Settings:
     provenance_days: float = setting(
         "PROVENANCE_DAYS", 90.0, "how long a decision's prompt and raw answers are kept; 0: for ever", minimum=0
     )
+    retention_days: float = setting(
+        "RETENTION_DAYS", 90.0,
+        "how long an episode is kept after its end, with its anomalies and decisions; 0: for ever", minimum=0,
+    )  # fmt: skip
     shadow: bool = setting("SHADOW", default=False, doc="on trial: decide, record and publish, but notify nobody")
     min_confidence: float = setting(
         "MIN_CONFIDENCE", 0.5, "confidence, 0 to 1, below which a human is asked", minimum=0, maximum=1
@@ -195,6 +202,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             values[item.name] = _SHIPPED / item.default
     settings = Settings(**values)
     _check_security(settings)
+    _check_retention(settings)
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
     return settings
@@ -249,6 +257,25 @@ def _check_security(settings: Settings) -> None:
                                 "SSL or SASL_SSL")  # fmt: skip
         if path and not path.is_file():
             raise Misconfigured(variable, f"there is no file {path}")
+
+
+def _check_retention(settings: Settings) -> None:
+    """What Kafka may deliver again must be known: forgotten, it would be counted and decided a second time."""
+    days = settings.retention_days
+    if not days:
+        return
+    if settings.topic_retention < 0:
+        raise Misconfigured("RETENTION_DAYS", f"is {days:g}, but TOPIC_RETENTION_HOURS is -1: Kafka forgets nothing",
+                            "0, or how long the topics keep a record")  # fmt: skip
+    least = {
+        "TOPIC_RETENTION_HOURS and a segment": settings.topic_retention / 24 + _SEGMENT_DAYS,
+        "EPISODE_QUIET_SECONDS": settings.episode_quiet_seconds / _DAY,
+        "EPISODE_REOPEN_SECONDS": settings.episode_reopen_seconds / _DAY,
+    }
+    what = max(least, key=lambda name: least[name])
+    if days < least[what]:
+        raise Misconfigured("RETENTION_DAYS", f"{days:g} is shorter than {what}: {least[what]:g} days",
+                            "more, or 0: for ever")  # fmt: skip
 
 
 def _either(words: tuple[str, ...]) -> str:

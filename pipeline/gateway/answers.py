@@ -74,7 +74,7 @@ def situation_of(row: Mapping[str, Any], topology: Topology, most: int) -> Situa
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of all time, and the latency of decisions."""
+    """Counts of what is on record (the rest was forgotten after RETENTION_DAYS), and the latency of its decisions."""
 
     anomalies: int
     episodes: int

@@ -109,7 +109,7 @@ def build(
     async def situations(limit: Limit = 50, most: Members = 10_000) -> list[Situation]:
         return [situation_of(found, topology, most) for found in await record.situations(limit=limit)]
 
-    @get("/v1/stats", summary="Counts, and the latency of decisions in milliseconds")
+    @get("/v1/stats", summary="Counts of what is on record, and the latency of its decisions in milliseconds")
     async def stats() -> Stats:
         return msgspec.convert(await record.stats(), Stats)
 

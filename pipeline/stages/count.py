@@ -72,7 +72,7 @@ async def count(connection: Any, arrivals: Sequence[Arrival], grouping: Grouping
     if not (seen or changes.revisions):
         return []
     await _write_revisions(connection, changes)
-    return [Opening(**row) for row in await connection.fetch(_OPENINGS, ids)]
+    return [Opening(**row) for row in await connection.fetch(_OPENINGS, ids, list(seen), prints)]
 
 
 def encoded(value: msgspec.Struct) -> bytes:
@@ -213,7 +213,17 @@ SELECT latest.* FROM unnest($2::text[]) AS wanted, LATERAL (
     FROM episodes WHERE fingerprint = wanted ORDER BY ordinal DESC LIMIT 1
 ) AS latest
 """
+# What is seen again is remembered from now on: its producer may repeat it for as long as the fault lasts.
 _OPENINGS = """
+WITH remembered AS (
+    UPDATE episodes SET touched_at = now()
+    WHERE id IN (SELECT episode_id FROM anomalies WHERE id = ANY($2)) AND fingerprint = ANY($3)
+        AND state NOT IN ('open', 'escalated') AND touched_at < now() - interval '1 day'
+),
+alone AS (
+    UPDATE anomalies SET counted_at = now()
+    WHERE id = ANY($2) AND episode_id IS NULL AND counted_at < now() - interval '1 day'
+)
 SELECT revisions.anomaly_id, episodes.id AS episode_id, revisions.revision, episodes.occurrences, episodes.situation_id
 FROM revisions JOIN episodes ON episodes.id = revisions.episode_id WHERE revisions.anomaly_id = ANY($1)
 """

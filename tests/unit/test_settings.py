@@ -38,6 +38,28 @@ def test_the_bounds_themselves_are_allowed():
     assert (read({"HTTP_PORT": "65535"}).http_port, read({"METRICS_PORT": "0"}).metrics_port) == (65535, 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"RETENTION_DAYS": "14"}, "14 is shorter than TOPIC_RETENTION_HOURS and a segment: 15 days"),
+        ({"TOPIC_RETENTION_HOURS": "2160"}, "90 is shorter than TOPIC_RETENTION_HOURS and a segment: 98 days"),
+        ({"TOPIC_RETENTION_HOURS": "-1"}, "is 90, but TOPIC_RETENTION_HOURS is -1: Kafka forgets nothing"),
+        ({"EPISODE_REOPEN_SECONDS": "8640000"}, "90 is shorter than EPISODE_REOPEN_SECONDS: 100 days"),
+        ({"EPISODE_QUIET_SECONDS": "8640000"}, "90 is shorter than EPISODE_QUIET_SECONDS: 100 days"),
+    ],
+)
+def test_what_kafka_may_deliver_again_is_not_forgotten(given: dict[str, str], fault: str):
+    """A retention that is too short is refused; for ever never is."""
+    with pytest.raises(Misconfigured) as caught:
+        read(given)
+    assert (caught.value.variable, caught.value.detail) == ("RETENTION_DAYS", fault)
+    assert read(given | {"RETENTION_DAYS": "0"}).retention_days == 0
+
+
+def test_the_shortest_retention():
+    assert read({"RETENTION_DAYS": "15"}).retention_days == 15
+
+
 def test_the_files_that_came_with_the_program_are_found_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
