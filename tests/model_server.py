@@ -12,12 +12,16 @@ Behaviour = Callable[[web.Request, dict[str, Any], int], Awaitable[web.StreamRes
 
 
 class ModelServer:
-    """``url`` is its API base; ``asked`` are the requests it got, ``keys`` their Authorization headers."""
+    """``url`` is its API base; ``asked`` are the requests it got, ``keys`` their Authorization headers.
+
+    ``clients`` are the connections that they came by.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.clients: set[object] = set()
 
 
 def completion(text: str | None) -> web.Response:
@@ -149,6 +153,7 @@ async def model_server(behave: Behaviour) -> AsyncIterator[ModelServer]:
         question = await request.json()
         server.asked.append(question)
         server.keys.append(request.headers.get("Authorization", ""))
+        server.clients.add(request.transport.get_extra_info("peername") if request.transport else None)
         return await behave(request, question, len(server.asked))
 
     async with _serving(server, "/v1/chat/completions", handle):

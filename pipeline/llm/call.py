@@ -65,6 +65,7 @@ class Model:
         self._misread = 0
         self.breaker = Breaker(settings.llm_breaker_failures, settings.llm_breaker_seconds)
         self._litellm = litellm
+        self._timeout = settings.llm_timeout + 1
         self._base = {"api_base": api_base} if api_base else {}
         if api_base and _provider(litellm, name) == "openai":
             # A local server asks for no key, the client insists on one. Other providers read their own variables.
@@ -103,7 +104,7 @@ class Model:
         seconds = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
-                reply = await self._ask(turns, form, seconds)
+                reply = await self._ask(turns, form)
         except TimeoutError as exc:
             self.breaker.failed()
             raise CallFailed(f"the model gave no answer within {seconds:.1f} s", cost=self._guess(turns)) from exc
@@ -118,12 +119,13 @@ class Model:
         self.breaker.succeeded()
         return reply
 
-    async def _ask(self, turns: list[dict[str, str]], form: dict[str, Any], seconds: float) -> Reply:
+    async def _ask(self, turns: list[dict[str, str]], form: dict[str, Any]) -> Reply:
         wish = {"response_format": form} if form else {}
-        # litellm's own timeout misses slow answers; it is set so that ours is always the first.
+        # litellm's own timeout misses slow answers, and ours is always the first. The same in each call: litellm opens
+        # another client, with connections of its own, for each other value.
         response = await self._litellm.acompletion(
             model=self.name, messages=turns, temperature=0, max_tokens=MAX_ANSWER_TOKENS,
-            timeout=seconds + 1, max_retries=0, num_retries=0, **wish, **self._base,
+            timeout=self._timeout, max_retries=0, num_retries=0, **wish, **self._base,
         )  # fmt: skip
         text = (response.choices[0].message.content if response.choices else None) or ""
         counts = getattr(response, "usage", None)

@@ -75,8 +75,8 @@ async def opened() -> AsyncIterator[Callable[[ModelServer], Llm]]:
         server: ModelServer, limit: float = PATIENCE, in_flight: int = 64, spent: Spent = nothing_spent, **changes: Any
     ) -> Llm:
         configured = replace(
-            settings.read({}), llm_model="openai/played", llm_api_base=server.url, llm_timeout=limit,
-            llm_in_flight=in_flight, **({"llm_cache_seconds": 0} | changes),
+            settings.read({}), llm_api_base=server.url, llm_timeout=limit, llm_in_flight=in_flight,
+            **({"llm_model": "openai/played", "llm_cache_seconds": 0} | changes),
         )  # fmt: skip
         model = open_llm(configured, spent)
         assert model is not None
@@ -351,6 +351,21 @@ async def test_sixty_four_calls_run_at_once(opened: Any, enriched: EnrichedAnoma
         started = time.monotonic()
         await asyncio.gather(*(model.advise(enriched, catalogue, SURE, 0.5) for _ in range(64)))
         assert time.monotonic() - started < 64 * 0.3 / 8
+
+
+@pytest.mark.parametrize("model", ["openai/played", "hosted_vllm/played"])
+async def test_calls_share_their_connections(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, model: str
+):  # fmt: skip
+    """Whatever time is left for each: one after another they go by one, and a round of ten by ten at most."""
+    async with model_server(slow(0.05)) as server:
+        asked = opened(server, llm_model=model)
+        for _ in range(5):
+            await asked.advise(enriched, catalogue, SURE, 0.5)
+        assert len(server.clients) == 1
+        for _ in range(3):
+            await asyncio.gather(*(asked.advise(enriched, catalogue, SURE, 0.5) for _ in range(10)))
+        assert (len(server.asked), len(server.clients)) == (35, 10)
 
 
 LIMITED: dict[str, tuple[dict[str, Any], str]] = {
