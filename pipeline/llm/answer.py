@@ -1,6 +1,7 @@
 """What a model is asked and how its answer is read and held to evidence and catalogue. Pure functions."""
 
 import re
+from functools import lru_cache
 from importlib import resources
 from typing import Any, Literal
 
@@ -235,7 +236,13 @@ def _cleaned(value: Any, redact: bool, most: int = _MAX_TEXT) -> Any:  # noqa: F
 
 
 def _told(text: str, redact: bool) -> str:  # noqa: FBT001
-    seen = visible(text[:_MAX_SEEN])
+    return _seen(text[:_MAX_SEEN], redact)
+
+
+@lru_cache(2048)
+def _seen(text: str, redact: bool) -> str:  # noqa: FBT001
+    """Remembered: evidence is told again and again, and some thirty patterns look at each of its texts."""
+    seen = visible(text)
     return (redacted(seen) if redact else seen)[:_MAX_TEXT]
 
 
