@@ -57,7 +57,12 @@ class Embedder:
         Each is a run of its own: where the model computes in integers, what shares a run shares their scale, and a text
         would have another vector in other company.
         """
-        return list(await asyncio.gather(*(_in(self._model, partial(self._vector, text)) for text in texts)))
+        parts = [texts[start::_RUNS] for start in range(min(_RUNS, len(texts)))]  # waking a thread for each text costs
+        done = await asyncio.gather(*(_in(self._model, partial(self._vectors, part)) for part in parts))
+        return [done[place % _RUNS][place // _RUNS] for place in range(len(texts))]
+
+    def _vectors(self, texts: Sequence[str]) -> list[list[float]]:
+        return [self._vector(text) for text in texts]
 
     def _vector(self, text: str) -> list[float]:
         vector: list[float] = next(iter(self._dense.embed([text]))).tolist()

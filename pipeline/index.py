@@ -202,10 +202,6 @@ class _Known:
     def dense(self) -> Any:
         return self.vectors[0]
 
-    def cosine(self, asked: Any) -> float:
-        """How near it is to a vector, by the nearer of its own."""
-        return float((self.vectors @ asked).max())
-
 
 def _known(point: Point) -> _Known:
     payload = point.payload
@@ -244,23 +240,23 @@ def _fused(
     each word of the query, all of them rare: over it, BM25 is comparable between queries and records.
     Scores and not ranks: those say nothing of how sure the order is (deploy/RETRIEVAL.md).
     """
-    asked = np.asarray(vector, np.float32)
+    found = {point: known[point] for point in {**by_meaning, **by_words} if point in known}
+    if not found:
+        return []
+    # The nearer of its two vectors, also of what was found by its words alone.
+    nearer = (np.stack([one.vectors for one in found.values()]) @ np.asarray(vector, np.float32)).max(axis=1)
     most = (words_asked + _SHORT) * math.log(1 + size)
     kind, service = query.kind, query.service
     hits: dict[int, _Hit] = {}
-    for point in {**by_meaning, **by_words}:
-        if point not in known:
-            continue
-        payload = known[point].payload
-        cosine = known[point].cosine(asked)  # also of what was found by its words alone
+    for (point, one), cosine in zip(found.items(), nearer.tolist(), strict=True):
         score = (
             cosine
             + _WORDS_SHARE * by_words.get(point, 0.0) / most
-            + _SAME_ERROR * bool(kind and payload["error_type"] == kind)
-            + _SAME_SERVICE * bool(service and payload["service"] == service)
-            - _FAILED * (payload["outcome"] == "failed")
+            + _SAME_ERROR * bool(kind and one.payload["error_type"] == kind)
+            + _SAME_SERVICE * bool(service and one.payload["service"] == service)
+            - _FAILED * (one.payload["outcome"] == "failed")
         )
-        hits[point] = _Hit(known[point], cosine, score)
+        hits[point] = _Hit(one, cosine, score)
     return [hits[point] for point in sorted(hits, key=lambda point: (-hits[point].score, point))]
 
 
