@@ -208,7 +208,7 @@ def _by_id(enriched: EnrichedAnomaly) -> dict[str, Evidence]:
 
 def _id_told(place: int, item: Evidence) -> str:
     """The id as it is, for an answer must name it so; its place instead, where it hides something or is a secret."""
-    hides = redacted(visible(item.incident_id)) != item.incident_id or not item.incident_id.isprintable()
+    hides = _told(item.incident_id, redact=True) != item.incident_id or not item.incident_id.isprintable()
     return f"evidence-{place}" if hides else item.incident_id
 
 
@@ -236,6 +236,7 @@ def _cleaned(value: Any, redact: bool, most: int = _MAX_TEXT) -> Any:  # noqa: F
 
 
 def _told(text: str, redact: bool) -> str:  # noqa: FBT001
+    """What the model is told of a text."""
     return _seen(text[:_MAX_SEEN], redact)
 
 
