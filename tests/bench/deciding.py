@@ -45,9 +45,13 @@ async def model(ground: Ground, result: Result) -> None:
             "LLM_IN_FLIGHT": str(IN_FLIGHT),
         }  # fmt: skip
         found = await _decided(ground, ground.many(WITH_MODEL), told)
-    by_model = await ground.value("SELECT count(*) FROM decisions WHERE engine = 'llm'")
-    note = found.note or ("" if by_model == found.done else f"the model decided {by_model:,} of {found.done:,}")
-    result.add("ours", "run worker, llm", found.rate, cpu_us=found.cpu_us, note=note)
+        by_model = await ground.value("SELECT count(*) FROM decisions WHERE engine = 'llm'")
+        note = found.note or ("" if by_model == found.done else f"the model decided {by_model:,} of {found.done:,}")
+        result.add("ours", "run worker, llm", found.rate, cpu_us=found.cpu_us, note=note)
+        asked = ground.folder / "question.json"
+        asked.write_text(json.dumps(server.asked[-1]))
+        alone = ["tests.bench.litellm_floor", str(asked), str(ground.many(WITH_MODEL))]
+        await ground.floor(result, "litellm alone, as many in flight", alone, told)
     result.add("floor", f"{IN_FLIGHT} in flight / {MODEL_SECONDS:g} s", IN_FLIGHT / MODEL_SECONDS)
     await _embedding(ground, result, "after")
 
