@@ -22,8 +22,8 @@ from schemas import Decision, Incident, Signals
 FOLDS = 5
 LEAST = 60
 """Samples below which a fit says more of chance than of confidence."""
-RIGHT = ("similarity", "clearance", "lead", "coverage", "exact")
-RELEVANT = ("similarity", "lead", "coverage", "exact")
+RIGHT = ("similarity", "clearance", "lead", "coverage", "exact", "distinct")
+RELEVANT = ("similarity", "lead", "coverage", "exact", "distinct")
 """The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md."""
 KNOWN = 0.55
 """The share of a dataset's weight on cases with an answer. Those at hand have 0.54 to 0.77; doubt is cheaper."""

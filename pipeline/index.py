@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.embedding import Embedder
 from pipeline.qdrant import Hits, Limits, Point, Points, open_points
 from pipeline.settings import Settings
-from pipeline.standing import clearance, just_near
+from pipeline.standing import clearance, distinctness, just_near
 from pipeline.words import Query, document_of, essence_of, title_of, words
 from schemas import Action, Evidence, Incident, Signals
 
@@ -66,6 +66,7 @@ class Index:
         self._embedder = embedder
         self._level: tuple[int, int] | None = None
         self._kept: dict[int, _Known] = {}
+        self._beside: dict[int, Hits] = {}
         self._size = 1
 
     @property
@@ -96,15 +97,15 @@ class Index:
         asked = [(vector, terms.vector) for vector, terms in zip(dense, sparse, strict=True)]
         hits = await self._points.nearest(asked, max(wanted, _CANDIDATES), _limits(hidden, only or {}))
         known = await self._known({point for by_meaning, by_words in hits for point in (*by_meaning, *by_words)})
-        return [
-            _found(
-                query,
-                terms.words,
-                _fused(query, vector, len(terms.words), self._size, by_meaning, by_words, known)[:wanted],
-                by_meaning,
-                limit,
-            )
+        fused = [
+            _fused(query, vector, len(terms.words), self._size, by_meaning, by_words, known)[:wanted]
             for query, vector, terms, (by_meaning, by_words) in zip(queries, dense, sparse, hits, strict=True)
+        ]
+        beside = await self._near_titles({best[0].point: best[0].known for best in fused if best})
+        passed = {_point_id(name) for name in hidden}
+        return [
+            _found(query, vector, terms.words, best, by_meaning, _others(best, beside, passed), limit)
+            for query, vector, terms, best, (by_meaning, _) in zip(queries, dense, sparse, fused, hits, strict=True)
         ]
 
     async def _known(self, ids: Collection[int]) -> dict[int, "_Known"]:
@@ -112,11 +113,23 @@ class Index:
         missing = [point for point in ids if point not in self._kept]
         if missing:
             if len(self._kept) > _KEPT:
-                self._kept.clear()
+                self._forget()
                 missing = list(ids)
             for point in await self._points.get(missing):
                 self._kept[point.id] = _known(point)
         return {point: self._kept[point] for point in ids if point in self._kept}
+
+    async def _near_titles(self, firsts: Mapping[int, "_Known"]) -> dict[int, Hits]:
+        """The titles nearest to each one's. Kept until the record changes."""
+        missing = [point for point in firsts if point not in self._beside]
+        if missing:
+            found = await self._points.titled([firsts[point].title.tolist() for point in missing], _COMPARED)
+            self._beside.update(zip(missing, found, strict=True))
+        return {point: self._beside.get(point, {}) for point in firsts}
+
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._beside.clear()
 
     async def sync(self, record: Source) -> int:
         """Bring the index level with the record; returns how many incidents changed. Cheap when none did."""
@@ -124,7 +137,7 @@ class Index:
         if state == self._level:
             return 0
         await self._points.prepare()
-        self._kept.clear()
+        self._forget()
         wanted = await record.incident_versions()
         self._size = max(len(wanted), 1)
         found = await self._points.payloads(["incident_id", "version"])
@@ -138,7 +151,7 @@ class Index:
             written += len(incidents)
         if gone:
             await self._points.delete([_point_id(incident_id) for incident_id in gone])
-        self._kept.clear()  # a search meanwhile may have found the old ones
+        self._forget()  # a search meanwhile may have found the old ones
         self._level = state
         return written + len(gone)
 
@@ -202,6 +215,10 @@ class _Known:
     def dense(self) -> Any:
         return self.vectors[0]
 
+    @property
+    def title(self) -> Any:
+        return self.vectors[1]
+
 
 def _known(point: Point) -> _Known:
     payload = point.payload
@@ -225,6 +242,7 @@ def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
 class _Hit:
     """An incident as an answer to a query: its cosine, and the ``score`` that orders it."""
 
+    point: int
     known: _Known
     cosine: float
     score: float
@@ -256,30 +274,46 @@ def _fused(
             + _SAME_SERVICE * bool(service and one.payload["service"] == service)
             - _FAILED * (one.payload["outcome"] == "failed")
         )
-        hits[point] = _Hit(one, cosine, score)
+        hits[point] = _Hit(point, one, cosine, score)
     return [hits[point] for point in sorted(hits, key=lambda point: (-hits[point].score, point))]
 
 
-def _found(query: Query, terms: list[int], hits: Sequence[_Hit], by_meaning: Hits, limit: int) -> Found:
+def _found(
+    query: Query, vector: list[float], terms: list[int], hits: Sequence[_Hit], by_meaning: Hits,
+    beside: Sequence[float], limit: int,
+) -> Found:  # fmt: skip
+    """``beside``: the cosines of the first one's title with other ones."""
     if not hits:
         return Found([], Signals())
     first = hits[0]
+    whole, title = (first.known.vectors @ np.asarray(vector, np.float32)).tolist()
     rivals = _rivals(hits)
     kind = query.kind
     signals = Signals(
-        similarity=round(first.cosine, 4),
+        similarity=round(whole, 4),
         margin=round(first.score - rivals[0], 4),
         coverage=round(sum(term in first.known.terms for term in terms) / len(terms), 4) if terms else 0.0,
         exact=float(bool(kind) and kind == first.known.payload["error_type"]),
         agreement=float(first.cosine >= max(hit.cosine for hit in hits)),
         clearance=round(clearance(first.score, rivals), 4),
         lead=round(first.cosine - just_near(list(by_meaning.values())), 4),
+        distinct=round(distinctness(title, beside), 4),
     )
     evidence = [
         msgspec.structs.replace(hit.known.evidence, score=round(min(max(hit.cosine, -1.0), 1.0), 4))
         for hit in hits[:limit]
     ]
     return Found(evidence, signals)
+
+
+def _others(hits: Sequence[_Hit], beside: Mapping[int, Hits], hidden: Collection[int]) -> list[float]:
+    """The cosines of the first one's title with what is called otherwise: an incident that came back is no other."""
+    return [
+        cosine
+        for first in hits[:1]
+        for point, cosine in beside[first.point].items()
+        if point != first.point and cosine < _TWIN and point not in hidden
+    ]
 
 
 def _rivals(hits: Sequence[_Hit]) -> list[float]:

@@ -27,3 +27,12 @@ def just_near(cosines: Sequence[float]) -> float:
     """
     field = cosines[_BEYOND : _BEYOND + _FIELD]
     return (sum(field) + UNSEEN_COSINE * (_FIELD - len(field))) / _FIELD
+
+
+def distinctness(title: float, beside: Sequence[float]) -> float:
+    """How much nearer the first one's title is to the query than to the nearest of the other titles.
+
+    ``title`` is its cosine with the query, ``beside`` are those with the other titles. Where five runbooks of one
+    component are called alike, a query must be very near to one of them to mean just that.
+    """
+    return title - max(beside, default=UNSEEN_COSINE)

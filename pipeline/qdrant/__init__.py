@@ -57,6 +57,9 @@ class Points(Protocol):
     async def nearest(self, asked: Sequence[Asked], limit: int, limits: Limits) -> list[tuple[Hits, Hits]]:
         """For each: the best by the dense vector, and by the sparse one, at most ``limit`` each."""
 
+    async def titled(self, titles: Sequence[Sequence[float]], limit: int) -> list[Hits]:
+        """For each: the best by their titles' vectors."""
+
     async def get(self, ids: Sequence[int]) -> list[Point]:
         """Those of the ids that there are."""
 

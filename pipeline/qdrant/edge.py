@@ -67,9 +67,17 @@ class Edge:
             for dense, (indices, values) in asked
             for using, query in ((DENSE, list(dense)), (SPARSE, qe.SparseVector(indices, values)))
         ]
-        found = await self._run(lambda shard: shard.query_batch(qe.QueryBatchRequest(requests)))
-        hits: list[Hits] = [{int(point.id): point.score for point in points} for points in found]
+        hits = await self._hits(requests)
         return list(zip(hits[::2], hits[1::2], strict=True))
+
+    async def titled(self, titles: Sequence[Sequence[float]], limit: int) -> list[Hits]:
+        """As `Points.titled`."""
+        asked = [qe.Query.Nearest(list(title), using=TITLE) for title in titles]
+        return await self._hits([qe.QueryRequest(limit=limit, query=query) for query in asked])
+
+    async def _hits(self, requests: list[qe.QueryRequest]) -> list[Hits]:
+        found = await self._run(lambda shard: shard.query_batch(qe.QueryBatchRequest(requests)))
+        return [{int(point.id): point.score for point in points} for points in found]
 
     async def get(self, ids: Sequence[int]) -> list[Point]:
         """As `Points.get`."""

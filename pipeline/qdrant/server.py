@@ -56,10 +56,19 @@ class Server:
                 (DENSE, list(dense)), (SPARSE, models.SparseVector(indices=indices, values=values))
             )
         ]  # fmt: skip
+        hits = await self._hits(requests)
+        return list(zip(hits[::2], hits[1::2], strict=True))
+
+    async def titled(self, titles: Sequence[Sequence[float]], limit: int) -> list[Hits]:
+        """As `Points.titled`; one call for all."""
+        return await self._hits(
+            [models.QueryRequest(query=list(t), using=TITLE, limit=limit, with_payload=False) for t in titles]
+        )
+
+    async def _hits(self, requests: list[models.QueryRequest]) -> list[Hits]:
         with _translated():
             found = await self._client.query_batch_points(self._collection, requests)
-        hits: list[Hits] = [{int(point.id): point.score for point in answer.points} for answer in found]
-        return list(zip(hits[::2], hits[1::2], strict=True))
+        return [{int(point.id): point.score for point in answer.points} for answer in found]
 
     async def get(self, ids: Sequence[int]) -> list[Point]:
         """As `Points.get`."""

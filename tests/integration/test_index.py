@@ -248,6 +248,28 @@ async def test_many_near_rivals_count_for_more_than_one(plain: Settings, embedde
     assert many.clearance < many.margin - 0.05
 
 
+async def test_a_title_like_others_stands_out_less(plain: Settings, embedder: Embedder) -> None:
+    """An incident that is called like another one is less distinct; one that came back, or is hidden, is no other."""
+    shelf = Shelf()
+    disk = Incident(id="disk", title="Disk full on the database", symptoms="No space left on the disk.")
+    asked = [ask("the disk of the database is full")]
+    shelf.put(disk)
+    async with open_index(plain, embedder) as index:
+        found: list[float] = []
+        for further in (
+            Incident(id="login", title="Users cannot sign in", symptoms="Tokens are refused."),
+            msgspec.structs.replace(disk, id="again"),
+            Incident(id="slow", title="Disk slow on the database", symptoms="Writes wait long."),
+        ):
+            shelf.put(further)
+            await index.sync(shelf)
+            found.append((await index.search(asked))[0].signals.distinct)
+        hidden = (await index.search(asked, hidden=["slow"]))[0].signals.distinct
+    alone, twice, beside = found
+    assert twice == alone == hidden
+    assert beside < alone - 0.2
+
+
 async def test_sync_follows_the_record(plain: Settings, embedder: Embedder, shelf: Shelf) -> None:
     """Added, changed and deleted incidents arrive, with their action; what did not change is not read again."""
     async with open_index(plain, embedder) as index:

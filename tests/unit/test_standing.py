@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.standing import UNSEEN_COSINE, clearance, just_near
+from pipeline.standing import UNSEEN_COSINE, clearance, distinctness, just_near
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,11 @@ def test_clearance_is_the_margin_before_all_rivals_together(rivals: list[float],
 def test_what_is_just_near_leaves_the_nearest_out(cosines: list[float], expected: float):
     """A record too small to have a field is taken to have an ordinary one: no lead is made of having nothing else."""
     assert just_near(cosines) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("title", "beside", "expected"), [(0.8, [0.3, 0.1], 0.5), (0.8, [0.9], -0.1), (0.6, [], 0.6 - UNSEEN_COSINE)]
+)
+def test_a_title_is_distinct_by_what_it_is_nearer_to(title: float, beside: list[float], expected: float):
+    """The nearest other title counts; where there is none, one as far as most are."""
+    assert distinctness(title, beside) == pytest.approx(expected)
