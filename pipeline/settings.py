@@ -179,12 +179,17 @@ class Settings:
     @property
     def origins(self) -> set[str]:
         """The browser origins of ALLOW_ORIGINS."""
-        return {origin.strip() for origin in self.allow_origins.split(",") if origin.strip()}
+        return set(listed(self.allow_origins))
 
     @property
     def kafka_uses_tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.kafka_security.endswith("SSL")
+
+
+def listed(text: str) -> list[str]:
+    """What stands between commas. Nothing is no element: as a secret it would be everybody's."""
+    return [part for part in map(str.strip, text.split(",")) if part]
 
 
 def read(environ: Mapping[str, str] | None = None) -> Settings:
@@ -202,6 +207,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             values[item.name] = _SHIPPED / item.default
     settings = Settings(**values)
     _check_security(settings)
+    _check_secrets(settings)
     _check_retention(settings)
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
@@ -257,6 +263,16 @@ def _check_security(settings: Settings) -> None:
                                 "SSL or SASL_SSL")  # fmt: skip
         if path and not path.is_file():
             raise Misconfigured(variable, f"there is no file {path}")
+
+
+def _check_secrets(settings: Settings) -> None:
+    """Commas alone are no secret, and nothing could be signed with them."""
+    for variable, value in (
+        ("PAGERDUTY_WEBHOOK_SECRET", settings.pagerduty_webhook_secret),
+        ("SENTRY_CLIENT_SECRET", settings.sentry_client_secret),
+    ):  # fmt: skip
+        if value and not listed(value):
+            raise Misconfigured(variable, "names nothing between its commas")
 
 
 def _check_retention(settings: Settings) -> None:

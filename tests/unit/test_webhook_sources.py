@@ -486,6 +486,13 @@ def test_a_signature_is_of_the_body_and_of_one_of_the_secrets() -> None:
     assert not signed("ours", b"{ }", ours)
 
 
+def test_a_secret_of_no_letters_is_none() -> None:
+    """A comma that was left behind lets nobody sign with nothing."""
+    body = b"{}"
+    for secrets in ("ours,", ",ours", "ours, ,", ","):
+        assert not signed(secrets, body, hmac.new(b"", body, "sha256").hexdigest())
+
+
 @pytest.mark.parametrize(("source", "setting", "header"), SIGNED)
 def test_where_a_secret_is_set_only_what_is_signed_is_read(source: str, setting: str, header: str) -> None:
     """401 before anything is read; the signed body is then refused for what it holds."""

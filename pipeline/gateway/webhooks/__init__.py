@@ -13,7 +13,7 @@ from msgspec import structs
 
 from pipeline import kafka
 from pipeline.gateway.webhooks import alertmanager, cloudwatch, datadog, grafana, pagerduty, sentry, zabbix
-from pipeline.settings import Settings
+from pipeline.settings import Settings, listed
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
 from schemas import Anomaly
@@ -64,7 +64,7 @@ def routes(
 
 def signed(secrets: str, body: bytes, header: str) -> bool:
     """Whether one of the signatures (HMAC-SHA256, hexadecimal) is of one of the secrets, both with commas between."""
-    made = [hmac.new(secret.strip().encode(), body, "sha256").hexdigest().encode() for secret in secrets.split(",")]
+    made = [hmac.new(secret.encode(), body, "sha256").hexdigest().encode() for secret in listed(secrets)]
     shown = [one.strip().removeprefix("v1=").encode() for one in header.split(",")]
     return any(hmac.compare_digest(ours, theirs) for ours in made for theirs in shown)
 
