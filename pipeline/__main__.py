@@ -311,7 +311,8 @@ def _configure_log(current: Settings) -> None:
     for_people: list[structlog.typing.Processor] = [
         structlog.processors.StackInfoRenderer(),
         _unfolded,
-        structlog.dev.ConsoleRenderer(),
+        # Without locals: a request's headers are among them, and so is who sent it.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.RichTracebackFormatter(show_locals=False)),
     ]
     for_programs: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,

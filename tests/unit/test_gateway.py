@@ -1,14 +1,17 @@
 """The gateway alone: what it answers when its own parts fail, and whom it answers."""
 
+import io
 import json
 from typing import Any
 
 import pytest
+import structlog
 from litestar.testing import TestClient
 from structlog.testing import capture_logs
 
+from pipeline import __main__ as program
 from pipeline.catalogue import load_catalogue
-from pipeline.gateway import app
+from pipeline.gateway import app, problems
 from pipeline.gateway.__main__ import FILE, document
 from pipeline.gateway.answers import situation_of
 from pipeline.settings import Settings
@@ -32,6 +35,21 @@ def test_a_bug_is_answered_with_500_and_logged_with_its_traceback():
     assert (answer.status_code, answer.json()["error"]) == (500, 500)
     (said,) = logs
     assert (said["event"], said["path"], type(said["exc_info"])) == ("gateway_bug", "/v1/stats", AttributeError)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bugs_traceback_tells_nothing_of_who_sent_it(monkeypatch: pytest.MonkeyPatch, terminal: bool):
+    """Whoever reads along learns no token: the values of its frames, among them the headers, are not shown."""
+    text = io.StringIO()
+    monkeypatch.setattr("sys.stderr", text)
+    monkeypatch.setattr(program.err, "_force_terminal", terminal)
+    program._configure_log(Settings())
+    monkeypatch.setattr(problems, "log", structlog.get_logger())
+    with client() as gateway:
+        gateway.get("/v1/stats", headers={"authorization": "Bearer sesame"})
+    structlog.reset_defaults()
+    assert "AttributeError" in text.getvalue()
+    assert "sesame" not in text.getvalue()
 
 
 @pytest.mark.parametrize(
