@@ -1,5 +1,6 @@
 """The only reader of the environment: read once, cast or fail naming the variable, passed on as a value."""
 
+import ipaddress
 import math
 import os
 from collections.abc import Mapping
@@ -163,6 +164,10 @@ class Settings:
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
     calibration_file: str | None = setting("CALIBRATION_FILE", None, "of `pulseguard calibrate`; none: the shipped one")
     allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for relay and API, comma-separated")
+    api_token: str | None = setting(
+        "API_TOKEN", None, "a token that HTTP clients must show, or several, comma-separated; none: not asked",
+        secret=True,
+    )  # fmt: skip
     relay_token: str | None = setting("RELAY_TOKEN", None, "a token that relay clients must show", secret=True)
     kafka_session: float = setting("KAFKA_SESSION_SECONDS", 30.0, "a silent worker's partitions move on", minimum=1)
     kafka_is_embedded: bool = field(default=False, metadata={})
@@ -180,6 +185,11 @@ class Settings:
     def origins(self) -> set[str]:
         """The browser origins of ALLOW_ORIGINS."""
         return set(listed(self.allow_origins))
+
+    @property
+    def api_is_open(self) -> bool:
+        """Whether others than this machine's programs may use the API and need show nothing for it."""
+        return self.api_token is None and not _is_loopback(self.host)
 
     @property
     def kafka_uses_tls(self) -> bool:
@@ -266,8 +276,9 @@ def _check_security(settings: Settings) -> None:
 
 
 def _check_secrets(settings: Settings) -> None:
-    """Commas alone are no secret, and nothing could be signed with them."""
+    """Commas alone are no secret: nothing could be signed with them, or shown."""
     for variable, value in (
+        ("API_TOKEN", settings.api_token),
         ("PAGERDUTY_WEBHOOK_SECRET", settings.pagerduty_webhook_secret),
         ("SENTRY_CLIENT_SECRET", settings.sentry_client_secret),
     ):  # fmt: skip
@@ -292,6 +303,13 @@ def _check_retention(settings: Settings) -> None:
     if days < least[what]:
         raise Misconfigured("RETENTION_DAYS", f"{days:g} is shorter than {what}: {least[what]:g} days",
                             "more, or 0: for ever")  # fmt: skip
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _either(words: tuple[str, ...]) -> str:

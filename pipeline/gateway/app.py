@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.datastructures import CacheControlHeader
@@ -29,6 +30,7 @@ from pipeline.gateway.answers import Episode, Situation, Stats, situation_of
 from pipeline.gateway.openapi import described
 from pipeline.gateway.page import DOCS, dashboard
 from pipeline.gateway.parameters import Before, BeforeId, Limit, Members, State, TakesAnomalies
+from pipeline.gateway.token import tokens_of
 from pipeline.index import Index
 from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
@@ -40,6 +42,7 @@ from pipeline.stages.situations import Topology
 from schemas import Decision, Explanation
 from schemas.decision import Verdict as Advised
 
+log = structlog.get_logger()
 MAX_LIST = 1000
 MAX_BODY = 5 * 2**20
 
@@ -140,9 +143,10 @@ def build(
 
     @get("/", include_in_schema=False)
     async def home() -> Response[str]:
-        page, headers = dashboard(settings.relay_port, token=settings.relay_token is not None)
+        page, headers = dashboard(settings)
         return Response(page, media_type=MediaType.HTML, headers=headers)
 
+    signed = {slack.PATH, *(f"{problems.WEBHOOKS}{source}" for source in webhooks.signatures(settings))}
     verdicts = feedback.Verdicts(settings, record, sender, catalogue)
     static = create_static_files_router(
         "/static", [Path(__file__).parent / "dashboard"], include_in_schema=False,
@@ -165,7 +169,7 @@ def build(
             render_plugins=[_DocsPage(path="/"), _Description(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
-        before_request=problems.admission(settings.origins),
+        before_request=problems.admission(settings.origins, tokens_of(settings), signed),
         exception_handlers={
             HTTPException: problems.refused, Unavailable: problems.away, Rejected: problems.bad,
             RecursionError: problems.too_deep, UnicodeDecodeError: problems.no_text, Exception: problems.bug,
@@ -175,6 +179,8 @@ def build(
 
 async def serve_gateway(app: Litestar, settings: Settings) -> None:
     """Serve until cancelled. Raises `Misconfigured` when the port is taken."""
+    if settings.api_is_open:
+        log.warning("api_is_open", host=settings.host, detail="API_TOKEN is not set: whoever reaches it may use it")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -16,11 +16,15 @@ _PROBLEM = {
 }
 _FAULTS = {
     "400": "the request cannot be read, or says what is not taken",
-    "401": "the signature is missing, too old, or not the sender's",
+    "401": "the token, or the sender's signature, is missing or wrong",
     "403": "sent by a browser from another site's page",
     "404": "there is no such thing",
     "413": "the body is too large",
     "503": "PostgreSQL, Qdrant or Kafka is away: try again",
+}
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "a token of API_TOKEN, where that is set"},
+    "basic": {"type": "http", "scheme": "basic", "description": "the same as a password, whoever the user"},
 }
 _SLACK = "/v1/slack/actions"
 _WEBHOOKS = "/v1/webhooks/{source}"
@@ -50,11 +54,14 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
     """The document with every status, every body, and values that may be of several kinds."""
     found: dict[str, Any] = _any_of(document)
     found["components"]["schemas"]["Problem"] = _PROBLEM
+    found["components"]["securitySchemes"] = _SCHEMES
     for path, methods in found["paths"].items():
         for method, operation in methods.items():
             operation["responses"] = {
                 status: answer for status, answer in operation["responses"].items() if status not in _FAULTS
             } | {status: _problem(status) for status in _faults(path, method)} | _own(operation)  # fmt: skip
+            if path.startswith("/v1/") and path != _SLACK:
+                operation["security"] = [*({name: []} for name in _SCHEMES), {}]
             if path in _BODIES:
                 media, schema = _BODIES[path]
                 operation["requestBody"] = {"content": {media: {"schema": schema}}, "required": True}
@@ -64,7 +71,7 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
 def _faults(path: str, method: str) -> list[str]:
     says = {
         "400": True,  # a NUL in the query, if nothing else
-        "401": path in {_SLACK, _WEBHOOKS},
+        "401": path.startswith("/v1/"),
         "403": method != "get",
         "404": "{" in path or path == _SLACK,
         "413": method == "post",

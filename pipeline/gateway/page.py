@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.settings import Settings
+
 _TEMPLATE = (Path(__file__).parent / "dashboard" / "index.html").read_text()
 
 DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>PulseGuard API</title>
@@ -14,17 +16,22 @@ DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Puls
 <script src="/static/docs.js"></script></body></html>"""
 
 
-def dashboard(relay_port: int, *, token: bool) -> tuple[str, dict[str, str]]:
-    """The page and its headers. The page finds the relay on its own host, at this port.
-
-    ``token``: whether the relay wants one, which the page then asks for.
-    """
+def dashboard(settings: Settings) -> tuple[str, dict[str, str]]:
+    """The page and its headers. It finds the relay on its own host, and is told which tokens it has to ask for."""
+    port = settings.relay_port
     headers = {
-        "Content-Security-Policy": f"default-src 'self'; connect-src 'self' ws://*:{relay_port} wss://*:{relay_port}; "
+        "Content-Security-Policy": f"default-src 'self'; connect-src 'self' ws://*:{port} wss://*:{port}; "
         "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
-    page = _TEMPLATE.replace("{{relay_port}}", str(relay_port)).replace("{{relay_token}}", "wanted" if token else "")
+    told = {
+        "relay_port": str(port),
+        "relay_token": "wanted" if settings.relay_token else "",
+        "api_token": "wanted" if settings.api_token else "",
+    }
+    page = _TEMPLATE
+    for name, value in told.items():
+        page = page.replace(f"{{{{{name}}}}}", value)
     return page, headers

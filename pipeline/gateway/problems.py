@@ -11,7 +11,9 @@ from litestar.exceptions import HTTPException
 from msgspec.inspect import Type
 
 from pipeline.errors import Rejected, Unavailable
+from pipeline.gateway.token import shows
 
+API, WEBHOOKS = "/v1/", "/v1/webhooks/"
 log = structlog.get_logger()
 _MISSING = re.compile(r"missing required field `(.+)`")
 _UNKNOWN = re.compile(r"contains unknown field `(.+)`")
@@ -24,14 +26,35 @@ _PLAIN: dict[type[Type], str] = {
 }
 
 
-def admission(allowed: Collection[str]) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:
-    """What is refused before any handler: see `_refuse_nul` and `_refuse_strangers`."""
+def admission(
+    allowed: Collection[str], tokens: Collection[bytes] | None, signed: Collection[str]
+) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:  # fmt: skip
+    """What is refused before any handler: see `_refuse_unknown`, `_refuse_nul` and `_refuse_strangers`."""
 
     async def admit(request: Request[Any, Any, Any]) -> None:
+        if tokens is not None:
+            _refuse_unknown(request, tokens, signed)
         _refuse_nul(request)
         _refuse_strangers(request, allowed)
 
     return admit
+
+
+def _refuse_unknown(request: Request[Any, Any, Any], tokens: Collection[bytes], signed: Collection[str]) -> None:
+    """Refuse who asks the API for something and shows none of the ``tokens``. Raises `HTTPException`.
+
+    ``signed`` are paths of it whose handlers check a signature. A sender that has its token in its address shows it
+    only to who asks with ``Basic``; a browser would ask its user then, so that is for webhooks alone.
+    """
+    path = request.scope["path"]
+    if not request.scope["path_template"].startswith(API) or path in signed:
+        return
+    if not shows(request.headers.get("authorization", ""), tokens):
+        challenge = 'Basic realm="PulseGuard", Bearer' if path.startswith(WEBHOOKS) else "Bearer"
+        raise HTTPException(
+            "the token is missing or wrong: show one of API_TOKEN as Authorization: Bearer TOKEN",
+            status_code=401, headers={"WWW-Authenticate": challenge},
+        )  # fmt: skip
 
 
 def _refuse_strangers(request: Request[Any, Any, Any], allowed: Collection[str]) -> None:

@@ -25,6 +25,7 @@ from pipeline.stages.fingerprints import digest
 from pipeline.stages.record import Record
 from schemas import Action, Decision, Value
 
+PATH = "/v1/slack/actions"
 CORRECTION = "pulseguard_correction"
 _CLICKS: dict[str, tuple[Literal["accept", "reject"], str]] = {
     "pulseguard_accept": ("accept", "accepted"), "pulseguard_reject": ("reject", "rejected"),
@@ -131,7 +132,7 @@ def routes(settings: Settings, record: Record, verdicts: Verdicts, catalogue: Ca
     """The handler; without a bot token or SLACK_SIGNING_SECRET there is none to trust, and so nothing is there."""
     bot = open_bot(settings)
 
-    @post("/v1/slack/actions", status_code=200, summary="What people click on Slack's messages (called by Slack)")
+    @post(PATH, status_code=200, summary="What people click on Slack's messages (called by Slack)")
     async def slack_actions(request: Request[Any, Any, Any]) -> Response[dict[str, Any] | bytes]:
         if bot is None or settings.slack_signing_secret is None:
             raise HTTPException("SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN are not set", status_code=404)

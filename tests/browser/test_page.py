@@ -479,6 +479,17 @@ async def test_an_attack_is_only_text_on_the_page(up: Stack, page: Page):
     assert page.complaints == []
 
 
+async def give(page: Page, name: str, token: str) -> None:
+    """Fill in one of the forms that ask for a token."""
+    await page.value(
+        f"(() => {{ const form = document.getElementById('{name}'); form.elements.token.value = '{token}';"
+        " form.querySelector('button').click(); })()"
+    )
+
+
+ADDRESSES = "performance.getEntries().map((entry) => entry.name).join() + location.href"
+
+
 async def test_the_page_asks_for_the_relays_token(page: Page):
     """A wrong one is asked for again, a right one opens the feed; neither is in any address."""
     stack = Stack(open_folder())
@@ -487,16 +498,65 @@ async def test_the_page_asks_for_the_relays_token(page: Page):
         await page.open(stack.http)
         for token, then in (("wrong", "the feed asks for a token"), ("a-token-of-this-test", "live")):
             await page.shows("The live feed asks for a token")
-            await page.value(
-                f"(() => {{ const form = document.getElementById('token'); form.elements.token.value = '{token}';"
-                " form.querySelector('button').click(); })()"
-            )
+            await give(page, "relay-token", token)
             await page.shows(then)
         await page.shows("Send a first anomaly")
         await page.shows(f"curl -X POST {stack.http}/v1/anomalies")
         await asyncio.to_thread(stack.publish, b'{"error_type": "dns_failure", "service": "behind-a-token"}')
         await page.shows("dns_failure on behind-a-token")
         assert "Send a first anomaly" not in await page.value("document.body.innerText")
-        assert "a-token-of-this-test" not in await page.value(
-            "performance.getEntries().map((entry) => entry.name).join() + location.href"
-        )
+        assert "API_TOKEN" not in await page.value("document.body.innerText")
+        assert "a-token-of-this-test" not in await page.value(ADDRESSES)
+
+
+async def test_the_page_asks_for_the_apis_token(page: Page):
+    """For both where both are wanted. It shows it in a header, for this tab alone, until it is refused."""
+    stack = Stack(open_folder())
+    stack.environment |= {"API_TOKEN": "old, sésame-of-the-api", "RELAY_TOKEN": "sésame-of-the-feed"}
+    async with stack.up():
+        await page.open(stack.http)
+        await page.shows("The API asks for a token (API_TOKEN)")
+        await page.shows("The live feed asks for a token (RELAY_TOKEN)")
+        assert page.complaints == []  # nothing was asked for that could not be had
+        await give(page, "relay-token", "sésame-of-the-feed")
+        await page.shows("live")
+        await give(page, "api-token", "wrong")
+        await page.shows("This token is not taken.")
+        await give(page, "api-token", " sésame-of-the-api ")
+        await page.shows('-H "Authorization: Bearer $API_TOKEN"')
+        await asyncio.to_thread(stack.publish, alone("dns_failure", "behind-two-tokens"))
+        await page.shows("dns_failure on behind-two-tokens")
+        await advises(page, "behind-two-tokens")
+        assert "asks for a token" not in await page.value("document.body.innerText")
+        assert "not taken" not in await page.value("document.body.innerText")
+        await page.value(f"[...{card('behind-two-tokens')}.querySelectorAll('button')][0].click()")
+        await page.shows("accepted")
+        assert page.complaints  # of what was asked for with the wrong one, several at once
+        assert all("401" in said for said in page.complaints)
+
+        page.complaints.clear()
+        await page.open(stack.http)
+        await page.shows("dns_failure on behind-two-tokens")
+        await advises(page, "behind-two-tokens")
+        assert page.complaints == []
+        assert "asks for a token" not in await page.value("document.body.innerText")
+        await page.value("sessionStorage.removeItem('api-token')")
+        await page.shows("The API asks for a token (API_TOKEN)")
+        await page.value("sessionStorage.setItem('api-token', 'taken-back')")
+        await page.shows("This token is not taken.")
+        await page.shows("The API asks for a token (API_TOKEN)")
+        await page.shows("what you see is of then")
+        assert "behind-two-tokens" in await page.value("document.body.innerText")
+        await page.value(f"[...{card('behind-two-tokens')}.querySelectorAll('button')][1].click()")
+        await page.shows("not sent: the API asks for a token")
+        await give(page, "api-token", "old")
+        await page.shows("live")
+
+        async def level() -> bool:
+            return not await page.value("document.getElementById('lost').checkVisibility()")
+
+        await until(level, 20, "nothing lost")
+        told = await page.value(ADDRESSES + " + JSON.stringify(localStorage) + document.cookie")
+        assert not any(secret in told for secret in ("sésame", "s%C3%A9same", "taken-back"))
+        assert not any("sésame" in said for said in page.complaints)
+    assert "sésame" not in (stack.home / "log").read_text()

@@ -23,6 +23,7 @@ WRONG = {
     ("LLM_IN_FLIGHT", "0.5"): "'0.5' is no whole number",
     ("LLM_TIMEOUT", "inf"): "inf is not finite",
     ("REDACT", "perhaps"): "'perhaps' is neither yes nor no",
+    ("API_TOKEN", ","): "names nothing between its commas",
     ("PAGERDUTY_WEBHOOK_SECRET", ","): "names nothing between its commas",
     ("SENTRY_CLIENT_SECRET", " , "): "names nothing between its commas",
 }

@@ -1,7 +1,9 @@
+import { apiToken, get } from "./api.js";
 import { busy } from "./decision.js";
 import { lookedAt, makeCard, updateCard } from "./card.js";
 import { addressOf, asked, filterOf, goesOn, lacks, learn, rootOf, stateOf, wanted } from "./situations.js";
-import { arrange, clock, get, say } from "./text.js";
+import { arrange, clock, say } from "./text.js";
+import { tokenOf } from "./token.js";
 import { verdictsGiven } from "./verdict.js";
 
 const MOST = 200; // situations
@@ -11,8 +13,7 @@ const PAUSE = 1500; // milliseconds between two refreshes, in whatever storm
 const EVERY = 10000; // milliseconds: what the feed does not tell, such as the end of an episode
 const list = document.getElementById("list");
 const filtering = document.getElementById("filter");
-const asking = document.getElementById("token");
-const tokenWanted = document.querySelector("meta[name=relay-token]").content === "wanted";
+const relayToken = tokenOf("relay-token");
 const cards = new Map(); // situation → its card
 const lost = { feed: null, http: null }; // since when
 let situations = null;
@@ -30,7 +31,7 @@ function soon() {
   news = false;
   const began = performance.now();
   read().then(() => "http", () => null).then((served) => {
-    lost.http = served ? null : lost.http || new Date();
+    lost.http = served || (apiToken.asks() && !situations) ? null : lost.http || new Date();
     connection();
     // A gateway that takes long is asked less often.
     setTimeout(() => { idle = true; if (news) soon(); }, Math.max(PAUSE, 4 * (performance.now() - began)));
@@ -114,7 +115,8 @@ function state(text, live) {
 // What a lost connection means for who looks at the page.
 function connection() {
   const told = document.getElementById("lost");
-  if (lost.http) say(told, `PulseGuard does not answer since ${clock(lost.http)}: what you see is of then. What goes on may have changed, and a verdict cannot be given. The page tries again by itself.`);
+  if (lost.http && apiToken.asks()) say(told, `The API asks for a token since ${clock(lost.http)}: what you see is of then.`);
+  else if (lost.http) say(told, `PulseGuard does not answer since ${clock(lost.http)}: what you see is of then. What goes on may have changed, and a verdict cannot be given. The page tries again by itself.`);
   else if (lost.feed) say(told, `No live feed since ${clock(lost.feed)}: the page asks every ${EVERY / 1000} seconds instead, so what is new comes later. Nothing is missing.`);
   told.hidden = !(lost.http || lost.feed);
 }
@@ -123,9 +125,10 @@ function connect() {
   const port = document.querySelector("meta[name=relay-port]").content;
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const since = cursor ? `&since=${encodeURIComponent(cursor)}` : "";
-  const token = tokenWanted ? sessionStorage.getItem("relay-token") : null;
-  if (tokenWanted && !token) {
-    askForToken();
+  const token = relayToken.value();
+  if (relayToken.asks()) {
+    state("the feed asks for a token", false);
+    soon();
     return;
   }
   const socket = new WebSocket(`${scheme}://${location.hostname}:${port}/ws/incidents?batch=1&types=decision${since}`);
@@ -140,8 +143,8 @@ function connect() {
   };
   socket.onclose = (event) => {
     if (event.code === 4401) {
-      sessionStorage.removeItem("relay-token");
-      askForToken();
+      relayToken.refused(token);
+      connect();
       return;
     }
     state("connection lost, trying again …", false);
@@ -153,19 +156,6 @@ function connect() {
   };
 }
 
-function askForToken() {
-  state("the feed asks for a token", false);
-  asking.hidden = false;
-  soon();
-}
-
-asking.addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem("relay-token", asking.elements.token.value);
-  asking.reset();
-  asking.hidden = true;
-  connect();
-});
 filtering.addEventListener("input", refilter);
 filtering.addEventListener("submit", (event) => event.preventDefault());
 document.getElementById("clear").addEventListener("click", () => {
@@ -182,13 +172,18 @@ window.addEventListener("popstate", () => {
 list.addEventListener("left", render);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
 
-document.getElementById("example").textContent =
-  `curl -X POST ${location.origin}/v1/anomalies -d '{"error_type": "database_timeout", "spike_percentage": 450}'`;
 fillFilter();
 const verdicts = () => verdictsGiven().catch(() => {});
-verdicts().then(soon);
+function begin() {
+  document.getElementById("example").textContent =
+    `curl -X POST ${location.origin}/v1/anomalies ${apiToken.value() ? '-H "Authorization: Bearer $API_TOKEN" ' : ""}-d '{"error_type": "database_timeout", "spike_percentage": 450}'`;
+  counts();
+  verdicts().then(soon);
+}
+relayToken.whenGiven(connect);
+apiToken.whenGiven(begin);
 connect();
-counts();
+begin();
 setInterval(counts, 3000);
 setInterval(soon, EVERY);
 setInterval(verdicts, 15000);

@@ -74,7 +74,8 @@ async function render() {
   const main = document.getElementById("docs");
   const description = await (await fetch("/docs/openapi.json")).json();
   components = description.components.schemas;
-  main.replaceChildren();
+  const schemes = Object.values(description.components.securitySchemes);
+  main.replaceChildren(...schemes.map((one) => element("p", `Authorization: ${one.scheme}; ${one.description}`, "facts")));
   for (const [path, methods] of Object.entries(description.paths)) {
     for (const [method, operation] of Object.entries(methods)) {
       main.append(element("h2", `${method.toUpperCase()} ${path}`), element("p", operation.summary || ""));

@@ -1,4 +1,5 @@
-import { choice, clock, element, get, labelled, visible } from "./text.js";
+import { apiToken, ask, get } from "./api.js";
+import { choice, clock, element, labelled, visible } from "./text.js";
 
 const judged = new Map(); // decision → the newest verdict on it, in words
 
@@ -20,11 +21,11 @@ export async function verdictsGiven() {
 // What is wrong, or null where the verdict is taken.
 export async function send(id, verdict) {
   try {
-    const answer = await fetch(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
+    const answer = await ask(`/v1/decisions/${encodeURIComponent(id)}/feedback`,
       { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(verdict) });
     return answer.ok ? null : (await answer.json().catch(() => ({}))).detail || "not taken";
   } catch {
-    return "not sent: PulseGuard does not answer";
+    return apiToken.asks() ? "not sent: the API asks for a token" : "not sent: PulseGuard does not answer";
   }
 }
 

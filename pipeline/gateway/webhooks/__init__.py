@@ -31,10 +31,7 @@ def routes(
     settings: Settings, record: Record, sender: kafka.Sender, fingerprints: Fingerprints
 ) -> list[HTTPRouteHandler]:  # fmt: skip
     """The route. A source whose secret is set has to sign what it sends."""
-    signing = {
-        "pagerduty": ("x-pagerduty-signature", settings.pagerduty_webhook_secret),
-        "sentry": ("sentry-hook-signature", settings.sentry_client_secret),
-    }
+    signing = signatures(settings)
 
     @post(
         "/v1/webhooks/{source:str}", status_code=202,
@@ -44,8 +41,8 @@ def routes(
         if source not in SOURCES:
             raise HTTPException(f"no webhook {source}, only {', '.join(SOURCES)}", status_code=404)
         body = await request.body()
-        header, secrets = signing.get(source, ("", None))
-        if secrets and not signed(secrets, body, request.headers.get(header, "")):
+        header, secrets = signing.get(source, ("", ""))
+        if header and not signed(secrets, body, request.headers.get(header, "")):
             raise HTTPException(f"{header} is missing, or of another secret or body", status_code=401)
         told = changes(SOURCES[source](body), fingerprints)
         if source in _BEGIN_AGAIN:
@@ -60,6 +57,15 @@ def routes(
         return {"accepted": len(told)}
 
     return [webhook]
+
+
+def signatures(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Of each source whose secret is set the header with its signature, and the secrets."""
+    known = {
+        "pagerduty": ("x-pagerduty-signature", settings.pagerduty_webhook_secret),
+        "sentry": ("sentry-hook-signature", settings.sentry_client_secret),
+    }
+    return {source: (header, secrets) for source, (header, secrets) in known.items() if secrets}
 
 
 def signed(secrets: str, body: bytes, header: str) -> bool:
