@@ -55,14 +55,14 @@ async def examine(settings: Settings) -> list[Check]:
 async def _roles(settings: Settings, known: Mapping[str, str], *, kafka_answers: bool) -> list[Check]:
     """Which of them answer where this environment, or an `up` on this home, says that they serve."""
     return [
-        await _gateway(f"{known['HTTP_URL']}/readyz"),
+        await _gateway(f"{known['HTTP_URL']}/readyz", is_open=settings.api_is_open),
         await _relay(known["RELAY_URL"], settings.relay_token),
         await _group(settings, "worker", WORKERS, kafka_answers=kafka_answers),
         await _group(settings, "slack", SLACK, kafka_answers=kafka_answers),
     ]
 
 
-async def _gateway(url: str) -> Check:
+async def _gateway(url: str, *, is_open: bool) -> Check:
     try:
         async with aiohttp.ClientSession(timeout=_PATIENCE) as client, client.get(url) as answer:
             parts = msgspec.json.decode(await answer.read(), type=dict[str, str])
@@ -71,7 +71,8 @@ async def _gateway(url: str) -> Check:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return Check("role gateway", None, f"what answers at {url} is another program")
     lacking = "; ".join(f"{part}: {said}" for part, said in parts.items() if said != "ok")
-    return Check("role gateway", None if lacking else True, f"{url}: {lacking or 'ready'}")
+    warning = "; API_TOKEN is not set: whoever reaches it may use it" if is_open else ""
+    return Check("role gateway", None if lacking else True, f"{url}: {lacking or 'ready'}{warning}")
 
 
 async def _relay(url: str, token: str | None) -> Check:

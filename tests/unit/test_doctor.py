@@ -31,8 +31,8 @@ async def serving(answer: Callable[[web.Request], web.StreamResponse]) -> AsyncI
         await runner.cleanup()
 
 
-async def seen(known: dict[str, str], token: str | None = None) -> dict[str, Check]:
-    found = await _roles(replace(PLAIN, relay_token=token), known, kafka_answers=False)
+async def seen(known: dict[str, str], token: str | None = None, **changed: str) -> dict[str, Check]:
+    found = await _roles(replace(PLAIN, relay_token=token, **changed), known, kafka_answers=False)
     return {check.part.removeprefix("role "): check for check in found}
 
 
@@ -65,6 +65,17 @@ async def test_a_gateway_is_ready_or_says_what_is_not(
     async with serving(lambda _: answer()) as known:
         found = (await seen(known))["gateway"]
     assert (found.healthy, says in found.detail) == (healthy, True), found.detail
+
+
+@pytest.mark.parametrize(
+    ("changed", "warned"),
+    [({}, False), ({"host": "0.0.0.0"}, True), ({"host": "0.0.0.0", "api_token": "secret"}, False)],
+)
+async def test_an_api_that_others_reach_without_a_token_is_said_to_be_open(changed: dict[str, str], warned: bool):
+    async with serving(lambda _: web.json_response({"kafka": "ok"})) as known:
+        found = (await seen(known, **changed))["gateway"]
+    assert (found.healthy, "API_TOKEN is not set" in found.detail) == (True, warned)
+    assert "secret" not in found.detail
 
 
 async def test_a_relay_is_shown_its_token():
