@@ -52,10 +52,10 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     """How the first past incident stands out, for the confidence; all 0 where there is none.
 
     ``similarity`` is its cosine, -1..1, as a whole; ``margin`` how far the fused score of the second one is below its
-    own; ``coverage`` the share, 0..1, of the anomaly's words that it holds; ``exact`` 1 where the error types are equal;
-    ``agreement`` 1 where it is the most similar one by meaning, too; ``clearance`` the margin before all others taken
-    together, so many near rivals count for more than one; ``lead`` how far its cosine is above those of incidents that
-    are just near; ``distinct`` how much nearer its title is to the anomaly than to the nearest of the other titles.
+    own; ``coverage`` the share, 0..1, of the anomaly's words that it holds; ``exact`` 1 where the error types are
+    equal; ``agreement`` 1 where it is the most similar one by meaning, too; ``clearance`` the margin before all others
+    taken together, so many near rivals count for more than one; ``lead`` how far its cosine is above those of incidents
+    that are just near; ``distinct`` how much nearer its title is to the anomaly than to the nearest of other titles.
     """
 
     similarity: float = 0.0
