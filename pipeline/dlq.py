@@ -1,6 +1,7 @@
 """The commands `pulseguard dlq`."""
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -28,9 +29,9 @@ def dlq_list(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,  # noqa: FBT002
 ) -> None:  # fmt: skip
     """The newest dead letters: why, and where from."""
-    found = _dead_letters(reason, topic, since, text, limit)
+    found = letters.newest(_dead_letters(reason, topic, since, text), limit)
     if as_json:
-        sys.stdout.buffer.write(letters.lines(found))
+        sys.stdout.buffer.writelines(letters.lines(found))
         return
     if not found:
         err.print("no dead letter, or none that fits")
@@ -48,7 +49,7 @@ def dlq_list(
 @dlq_cli.command("show")
 def dlq_show(letter: Annotated[str, typer.Argument(help="Its name in `dlq list`: PARTITION@OFFSET.")]) -> None:
     """One dead letter whole: its headers, and its bytes as they came; escaped on a terminal, which would obey them."""
-    found = letters.named(_dead_letters(), letter)
+    (found,) = letters.named(_dead_letters(), [letter])
     watched = sys.stdout.isatty()
     for name, value in found.headers:
         line = f"{name}: {(value or b'').decode(errors='replace')}"
@@ -65,10 +66,11 @@ def dlq_export(
     path: Annotated[Path, typer.Argument(help="A file of JSON Lines; bytes that are no text as base64.")],
     reason: ReasonOption = None, topic: TopicOption = None, since: SinceOption = None, text: TextOption = None,
 ) -> None:  # fmt: skip
-    """Write dead letters to a file."""
-    found = _dead_letters(reason, topic, since, text)
-    path.write_bytes(letters.lines(found))
-    out.print(f"{len(found)} written to {path}")
+    """Write dead letters to a file, those of each partition in their order."""
+    found = letters.lines(_dead_letters(reason, topic, since, text))
+    with path.open("wb") as file:
+        written = sum(1 for line in found if file.write(line))
+    out.print(f"{written} written to {path}")
 
 
 @dlq_cli.command("retry")
@@ -79,10 +81,9 @@ def dlq_retry(
 ) -> None:  # fmt: skip
     """Publish dead letters again on the topic they came from, once the cause is mended. Twice is counted once."""
     if letter:
-        everything = _dead_letters()
-        found = [letters.named(everything, name) for name in letter]
+        found = letters.named(_dead_letters(), letter)
     else:
-        found = _dead_letters(reason, topic, since, text, limit)
+        found = letters.newest(_dead_letters(reason, topic, since, text), limit)
         if not found:
             err.print(f"no dead letter with reason {reason} fits; `pulseguard dlq list` shows all")
 
@@ -97,10 +98,8 @@ def dlq_retry(
 
 
 def _dead_letters(
-    reason: str | None = None, topic: str | None = None, since: str | None = None, text: str | None = None,
-    limit: int | None = None,
-) -> list[kafka.Message]:  # fmt: skip
+    reason: str | None = None, topic: str | None = None, since: str | None = None, text: str | None = None
+) -> Iterator[kafka.Message]:
     when = moment(since, datetime.now(UTC)) if since else None
     current = settings.required_kafka(completed())
-    held = run_async(kafka.read_all(current, current.topic_dlq))
-    return letters.chosen(held, letters.Wanted(reason, topic, when, text, limit))
+    return letters.chosen(kafka.each(current, current.topic_dlq), letters.Wanted(reason, topic, when, text))

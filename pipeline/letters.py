@@ -1,7 +1,8 @@
 """Dead letters as a tool: find them, look at one, keep them elsewhere, publish them again. `pulseguard dlq`."""
 
 import base64
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,21 +24,30 @@ class Wanted:
     topic: str | None = None
     since: datetime | None = None
     text: str | None = None
-    limit: int | None = None
 
 
-def chosen(letters: Sequence[Message], wanted: Wanted) -> list[Message]:
-    """Those wanted, in order of arrival; of more than ``limit``, the newest."""
-    found = [letter for letter in letters if _fits(letter, wanted)]
-    return found if wanted.limit is None else found[-wanted.limit :]
+def chosen(letters: Iterable[Message], wanted: Wanted) -> Iterator[Message]:
+    """Those wanted, one after another: there may be more than memory holds."""
+    return (letter for letter in letters if _fits(letter, wanted))
 
 
-def named(letters: Sequence[Message], name: str) -> Message:
-    """The letter at ``PARTITION@OFFSET`` of the dead letters' topic. Raises `Rejected` where there is none."""
+def newest(letters: Iterable[Message], limit: int) -> list[Message]:
+    """The ``limit`` newest, in order of arrival; no more are held meanwhile."""
+    return sorted(heapq.nlargest(limit, letters, key=_when), key=_when)
+
+
+def named(letters: Iterable[Message], names: Sequence[str]) -> list[Message]:
+    """The letters at each ``PARTITION@OFFSET`` of the dead letters' topic. Raises `Rejected` where one is not there."""
+    found: dict[str, Message] = {}
     for letter in letters:
-        if place(letter) == name:
-            return letter
-    raise Rejected(f"no dead letter {name}: `pulseguard dlq list` names them")
+        if place(letter) in names:
+            found[place(letter)] = letter
+            if len(found) == len(set(names)):
+                break
+    for name in names:
+        if name not in found:
+            raise Rejected(f"no dead letter {name}: `pulseguard dlq list` names them")
+    return [found[name] for name in names]
 
 
 def place(letter: Message) -> str:
@@ -68,6 +78,10 @@ async def publish_again(letters: Sequence[Message], sender: Sender) -> int:
     return len(letters)
 
 
+def _when(letter: Message) -> int:
+    return letter.timestamp
+
+
 def _fits(letter: Message, wanted: Wanted) -> bool:
     origin = about(letter)
     if wanted.reason not in {None, origin["reason"]} or wanted.topic not in {None, origin["topic"]}:
@@ -90,6 +104,6 @@ def _value(raw: bytes | None) -> dict[str, str | None]:
         return {"value_base64": base64.b64encode(raw).decode()}
 
 
-def lines(letters: Sequence[Message]) -> bytes:
+def lines(letters: Iterable[Message]) -> Iterator[bytes]:
     """JSON Lines of `row`."""
-    return b"".join(msgspec.json.encode(row(letter)) + b"\n" for letter in letters)
+    return (msgspec.json.encode(row(letter)) + b"\n" for letter in letters)

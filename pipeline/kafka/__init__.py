@@ -5,7 +5,7 @@ the work), and the topics.
 """
 
 from pipeline.kafka.client import EMBEDDED_FETCH_WAIT_MS, Headers, Message
-from pipeline.kafka.consume import Subscription, TopicReplaced, read_all, subscribe, tail
+from pipeline.kafka.consume import Subscription, TopicReplaced, each, read_all, subscribe, tail
 from pipeline.kafka.lag import Behind
 from pipeline.kafka.send import Sender
 from pipeline.kafka.topics import (
@@ -22,6 +22,6 @@ from pipeline.kafka.topics import (
 
 __all__ = [
     "EMBEDDED_FETCH_WAIT_MS", "Behind", "Headers", "Message", "Sender", "Subscription", "TopicReplaced", "check",
-    "check_rights", "create_topics", "has_members", "is_tansu", "ping", "prime_group", "read_all", "subscribe", "tail",
-    "topic_id", "topic_ids",
+    "check_rights", "create_topics", "each", "has_members", "is_tansu", "ping", "prime_group", "read_all", "subscribe",
+    "tail", "topic_id", "topic_ids",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -272,12 +272,12 @@ def _messages(records: Iterable[Any]) -> Iterable[Message]:
 
 async def read_all(settings: Settings, topic: str) -> list[Message]:
     """Every record that ``topic`` holds now, in order of arrival."""
-    return await asyncio.to_thread(_read_all, settings, topic)
+    return sorted(await asyncio.to_thread(lambda: list(each(settings, topic))), key=lambda message: message.timestamp)
 
 
-def _read_all(settings: Settings, topic: str) -> list[Message]:
+def each(settings: Settings, topic: str) -> Iterator[Message]:
+    """Every record that ``topic`` holds now, one after another: of a partition in its order (blocking)."""
     consumer = Consumer(consumer_config(settings, "pulseguard-read") | {"enable.partition.eof": True})
-    messages: list[Message] = []
     try:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([Partition(topic, number, OFFSET_BEGINNING) for number in partitions])
@@ -288,7 +288,7 @@ def _read_all(settings: Settings, topic: str) -> list[Message]:
                 raise Unavailable("kafka", f"{topic} could not be read to its end within 10 s")
             error = record.error()
             if error is None:
-                messages.append(message_of(record))
+                yield message_of(record)
             elif error.code() == _EOF:
                 open_partitions.discard(record.partition())
             else:
@@ -297,4 +297,3 @@ def _read_all(settings: Settings, topic: str) -> list[Message]:
         raise translated(exc.args[0], topic) from exc
     finally:
         consumer.close()
-    return sorted(messages, key=lambda message: message.timestamp)

@@ -1,5 +1,7 @@
 """Dead letters: chosen, shown, and published again with the identity they had."""
 
+import weakref
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
@@ -7,7 +9,7 @@ import pytest
 
 from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message
-from pipeline.letters import Wanted, about, chosen, lines, named, publish_again
+from pipeline.letters import Wanted, about, chosen, lines, named, newest, place, publish_again
 from pipeline.stages.ingest import identify
 from pipeline.stages.publish import bury
 from schemas import Anomaly
@@ -21,6 +23,13 @@ class Topic:
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
         self.records.append(Message(topic, 1, len(self.records), key, value, headers or [], 1_000_000))
+
+
+class Letter(Message, weakref=True, gc=True):
+    """One that can be watched."""
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 class Narrow(Topic):
@@ -104,17 +113,35 @@ async def test_letters_are_chosen_by_reason_topic_time_and_text():
     one = await buried(FIRST, "bug", "ZeroDivisionError")
     two = await buried(Message("feedback", 0, 1, None, b"\xff\x00", [], 1), "rejected", "not JSON", None)
     both = [one, two]
-    assert chosen(both, Wanted()) == both
-    assert chosen(both, Wanted(reason="bug")) == [one]
-    assert chosen(both, Wanted(topic="feedback")) == [two]
-    assert chosen(both, Wanted(text="Zero")) == [one]
-    assert chosen(both, Wanted(text="{}")) == [one]
-    assert chosen(both, Wanted(limit=1)) == [two]
-    assert chosen(both, Wanted(since=datetime(1970, 1, 1, 0, 10, tzinfo=UTC))) == both
-    assert chosen(both, Wanted(since=datetime(1970, 1, 1, 1, tzinfo=UTC))) == []
-    rows = [msgspec.json.decode(line) for line in lines(both).splitlines()]
+    assert list(chosen(both, Wanted())) == both
+    assert list(chosen(both, Wanted(reason="bug"))) == [one]
+    assert list(chosen(both, Wanted(topic="feedback"))) == [two]
+    assert list(chosen(both, Wanted(text="Zero"))) == [one]
+    assert list(chosen(both, Wanted(text="{}"))) == [one]
+    assert list(chosen(both, Wanted(since=datetime(1970, 1, 1, 0, 10, tzinfo=UTC)))) == both
+    assert list(chosen(both, Wanted(since=datetime(1970, 1, 1, 1, tzinfo=UTC)))) == []
+    rows = [msgspec.json.decode(line) for line in lines(both)]
     assert (rows[0]["value"], rows[1]["value_base64"]) == ("{}", "/wA=")
     assert about(one)["reason"] == "bug"  # ours, not what the producer forged
-    assert named(both, "1@0") is one
+    assert named(both, ["1@0"]) == [one]
     with pytest.raises(Rejected, match="no dead letter 9@9"):
-        named(both, "9@9")
+        named(both, ["1@0", "9@9"])
+
+
+def test_of_more_letters_than_memory_holds_the_newest_are_kept():
+    """They come partition by partition, and no more than asked for are held; whoever names one reads no further."""
+    held = weakref.WeakSet[Letter]()
+
+    def topic() -> Iterator[Message]:
+        for partition in range(3):
+            for offset in range(1000):
+                letter = Letter("dlq", partition, offset, None, b"{}", [], 10 * offset + partition)
+                held.add(letter)
+                assert len(held) < 20
+                yield letter
+
+    assert [place(letter) for letter in newest(topic(), 4)] == ["2@998", "0@999", "1@999", "2@999"]
+    assert sum(len(line) for line in lines(topic())) > 3000
+    begun = topic()
+    assert [letter.offset for letter in named(begun, ["0@7", "0@3", "0@7"])] == [7, 3, 7]
+    assert next(begun).offset == 8
