@@ -121,6 +121,20 @@ async def reset(request: web.Request, _: dict[str, Any], __: int) -> web.StreamR
     return web.Response()
 
 
+def once_a_connection() -> Behaviour:
+    """Good on a new connection, and gone at the second request: as a server that just then took it for idle."""
+    used: set[object] = set()
+
+    async def behave(request: web.Request, question: dict[str, Any], count: int) -> web.StreamResponse:
+        assert request.transport is not None
+        client = request.transport.get_extra_info("peername")
+        answer = reset if client in used else good
+        used.add(client)
+        return await answer(request, question, count)
+
+    return behave
+
+
 def in_turn(*behaviours: Behaviour) -> Behaviour:
     """The first request meets the first, the next the next; the last one stays."""
 

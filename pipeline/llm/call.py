@@ -23,6 +23,9 @@ _OK_WITHOUT = {400, 413, 422}
 # What litellm lets through from its own parsing of an answer that lacks what it expects.
 _UNCHECKED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError)
 _SHUT_OUT = {401, 403}
+_GONE = {"TransportError", "ClientConnectionError", "ConnectionError"}
+_NEVER_THERE = {"ClientConnectorError", "ConnectionRefusedError", "TimeoutException"}
+"""Of a connection that did not come about, or on which nothing came: no second try mends that."""
 _MISREADINGS = 3
 """First answers in a row that cannot be read before a plainer form is asked for at once."""
 
@@ -44,7 +47,7 @@ class FormRefused(Exception):
 
 
 class CallFailed(Exception):
-    """No reply. ``pause``: seconds that a 429 asks us to wait. ``cost`` is what it may have cost nevertheless."""
+    """No reply. ``pause``: seconds until it may be asked again. ``cost`` is what it may have cost nevertheless."""
 
     def __init__(self, reason: str, pause: float | None = None, cost: Reply | None = None) -> None:
         super().__init__(reason)
@@ -211,12 +214,9 @@ def failure(exc: BaseException, keyless: str | None = None) -> str:
     A provider's client that has no key fails before it asks, with the same types as over an answer that nobody can
     read, or is refused: where ``keyless`` says that there is none, that is why.
     """
-    names = {cls.__name__ for error in _causes(exc) for cls in type(error).__mro__}
     status = getattr(exc, "status_code", None)
-    # litellm calls it 500 when there was no answer at all, or none that it could read.
-    if status == 500 and "HTTPStatusError" not in names:  # noqa: PLR2004
-        gone = names & {"TransportError", "ClientConnectionError", "ConnectionError"}
-        if gone:
+    if _unanswered(exc):
+        if _names(exc) & _GONE:
             return "the model's server refused or dropped the connection"
         return f"the model cannot be asked: {keyless}" if keyless else "the model call gave nothing to read"
     if keyless and status in _SHUT_OUT:
@@ -224,7 +224,15 @@ def failure(exc: BaseException, keyless: str | None = None) -> str:
     return f"the model answered {status}" if status else f"the model call failed: {type(exc).__name__}"
 
 
+def _unanswered(exc: BaseException) -> bool:
+    """No answer at all, or none that litellm could read: it calls both 500."""
+    return getattr(exc, "status_code", None) == 500 and "HTTPStatusError" not in _names(exc)  # noqa: PLR2004
+
+
 def _pause(exc: BaseException) -> float | None:
+    """What a 429 asks for. No time where the server let go of a connection: it may have thought that one idle."""
+    if _unanswered(exc) and (names := _names(exc)) & _GONE and not names & _NEVER_THERE:
+        return 0.0
     if getattr(exc, "status_code", None) != 429:  # noqa: PLR2004
         return None
     headers = getattr(exc, "litellm_response_headers", None) or {}
@@ -233,6 +241,10 @@ def _pause(exc: BaseException) -> float | None:
     except ValueError:
         return None
     return seconds if seconds >= 0 else None
+
+
+def _names(exc: BaseException) -> set[str]:
+    return {cls.__name__ for error in _causes(exc) for cls in type(error).__mro__}
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

@@ -37,6 +37,7 @@ from tests.model_server import (
     in_turn,
     model_server,
     no_choices,
+    once_a_connection,
     reset,
     says,
     slow,
@@ -366,6 +367,24 @@ async def test_calls_share_their_connections(
         for _ in range(3):
             await asyncio.gather(*(asked.advise(enriched, catalogue, SURE, 0.5) for _ in range(10)))
         assert (len(server.asked), len(server.clients)) == (35, 10)
+
+
+@pytest.mark.parametrize("model", ["openai/played", "hosted_vllm/played"])
+async def test_a_connection_that_the_server_lets_go_costs_no_advice(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, model: str
+):  # fmt: skip
+    """It is asked again at once, and each question is told; one that is dropped again is the rule's."""
+    calls: list[ModelCall] = []
+    async with model_server(once_a_connection()) as server:
+        asked = opened(server, llm_model=model, llm_breaker_failures=2)
+        for _ in range(4):
+            await asked.advise(enriched, catalogue, SURE, 0.5, calls)
+        assert [call.outcome for call in calls].count("accepted") == 4
+        assert len(server.asked) == len(calls) == 7
+    async with model_server(reset) as server:
+        with pytest.raises(EngineFailed, match="dropped"):
+            await opened(server, llm_model=model).advise(enriched, catalogue, SURE, 0.5)
+        assert len(server.asked) == 2
 
 
 LIMITED: dict[str, tuple[dict[str, Any], str]] = {
