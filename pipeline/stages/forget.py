@@ -146,7 +146,8 @@ DELETE FROM anomalies WHERE id = ANY(ARRAY(
 ))
 """
 _LOCK_DECISIONS = "SELECT FROM decisions WHERE episode_id = ANY($1) ORDER BY id FOR UPDATE"
-# What was judged; what waits to be told; and what the first message of a situation that goes on was about.
+# What was judged; what was decided lately; what waits to be told; and what the first message of a situation that goes
+# on was about.
 _STAY = """
 WITH young AS (
     SELECT situation_id FROM (SELECT DISTINCT situation_id FROM episodes WHERE id = ANY($1)) AS old
@@ -163,6 +164,8 @@ first AS (
     ORDER BY told.situation_id, told.channel, messages.claimed_at
 )
 SELECT episode_id FROM decisions JOIN feedback ON feedback.decision_id = decisions.id WHERE episode_id = ANY($1)
+UNION
+SELECT episode_id FROM decisions WHERE episode_id = ANY($1) AND created_at >= $2
 UNION
 SELECT episode_id FROM decisions JOIN notifications ON notifications.decision_id = decisions.id
 WHERE episode_id = ANY($1) AND (

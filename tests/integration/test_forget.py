@@ -97,6 +97,7 @@ async def aged(record: Record, days: float = 91) -> None:
         record, "UPDATE episodes SET last_seen_at = now() - $1::interval, touched_at = now() - $1::interval", ago
     )
     await rows(record, "UPDATE anomalies SET counted_at = now() - $1::interval", ago)
+    await rows(record, "UPDATE decisions SET created_at = now() - $1::interval", ago)
     await rows(record, "UPDATE messages SET claimed_at = now() - $1::interval", ago)
 
 
@@ -147,6 +148,17 @@ async def test_what_one_of_two_clocks_saw_lately_stays(record: Record, column: s
     await rows(record, f"UPDATE episodes SET {column} = now() - interval '89 days'")
     assert await forget(record, DAYS) == {}
     await rows(record, f"UPDATE episodes SET {column} = now() - interval '91 days'")
+    assert (await forget(record, DAYS))["episodes"] == 1
+
+
+async def test_what_was_decided_lately_stays(record: Record) -> None:
+    """A question may wait for its answer, or come back from the dead letters, for as long as Kafka keeps it."""
+    await decide(record, "a", await episode(record, "a", 5))
+    await aged(record)
+    await rows(record, "UPDATE decisions SET created_at = now() - interval '1 day'")
+    assert await forget(record, DAYS) == {"anomalies": 6}
+    assert await left(record) == {"episodes": 1, "anomalies": 1, "revisions": 1, "decisions": 1, "provenance": 1}
+    await aged(record)
     assert (await forget(record, DAYS))["episodes"] == 1
 
 
