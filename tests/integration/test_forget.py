@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import kafka
 from pipeline.errors import Rejected, Unavailable
+from pipeline.migrations import migrate
 from pipeline.sinks.outbox import Claim, News, Outbox
 from pipeline.sinks.policy import Policy
 from pipeline.stages import forget as stage
@@ -239,6 +240,32 @@ async def test_a_resolved_of_nothing_goes_by_our_clock(record: Record) -> None:
     assert await forget(record, DAYS) == {}
     await aged(record)
     assert await forget(record, DAYS) == {"anomalies": 1}
+
+
+async def test_an_upgrade_forgets_nothing_at_once(database_url: str) -> None:
+    """What was there has all of its time from then on. What a worker holds just then is not waited for."""
+    async with open_record(database_url) as record:
+        await rows(record, "DROP DATABASE IF EXISTS earlier")
+        await rows(record, "CREATE DATABASE earlier")
+    url = database_url.rsplit("/", 1)[0] + "/earlier"
+    await migrate(url, "0010")
+    async with open_record(url) as record:
+        for name, state in ("old", "resolved"), ("held", "quiet"), ("on", "open"):
+            await rows(record, _EARLIER, name, state)
+        async with record.connection() as worker, worker.transaction():
+            await worker.execute("UPDATE episodes SET occurrences = 2 WHERE id = 'held'")
+            await asyncio.wait_for(migrate(url), 20)
+        found = await rows(record, "SELECT id, touched_at < now() - interval '1 day' AS long_ago FROM episodes")
+        assert dict(found) == {"old": False, "held": True, "on": True}
+        assert (await forget(record, DAYS)).keys() == {"episodes"}
+        assert {row["id"] for row in await record.episodes()} == {"old", "on"}
+
+
+_EARLIER = """
+INSERT INTO episodes (
+    id, fingerprint, state, opened_by, occurrences, error_type, opened_at, began_at, last_seen_at, touched_at
+) SELECT $1, $1, $2, $1, 1, 'timeout', at, at, at, at FROM (SELECT now() - interval '100 days' AS at) AS ago
+"""
 
 
 async def test_what_comes_again_is_remembered_from_then_on(record: Record) -> None:
