@@ -6,7 +6,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util.exc import CommandError
 
+from pipeline.errors import Misconfigured
 from pipeline.stages.record import open_record
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -14,7 +16,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 async def migrate(database_url: str, to: str = "head") -> None:
-    """Bring the database to a revision, else the newest. Raises `Misconfigured` when it does not let us in."""
+    """Bring the database to a revision, else the newest.
+
+    Raises `Misconfigured` when it does not let us in, or has a revision of a release after this one.
+    """
     async with open_record(database_url):
         pass  # says what is wrong with the address or the password, in our words
     await asyncio.to_thread(_upgrade, database_url, to)
@@ -25,4 +30,7 @@ def _upgrade(database_url: str, to: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["database_url"] = database_url
     with _ONE_AT_A_TIME:
-        command.upgrade(config, to)
+        try:
+            command.upgrade(config, to)
+        except CommandError as exc:  # it holds a revision that is not among ours
+            raise Misconfigured("DATABASE_URL", f"a newer release has used this database: {exc}", "run that") from exc

@@ -480,7 +480,10 @@ async def test_a_connection_that_is_cut_in_a_statement_is_unavailable(record: Re
 
 
 async def test_migrating_at_once_is_safe(database_url: str) -> None:
-    """Several processes, and several tasks of one, may migrate the same fresh database together."""
+    """Several processes, and several tasks of one, may migrate the same fresh database together.
+
+    An older release that meets it later says so.
+    """
     async with open_record(database_url) as record, record.connection() as connection:
         await connection.execute("DROP DATABASE IF EXISTS fresh")
         await connection.execute("CREATE DATABASE fresh")
@@ -494,6 +497,10 @@ async def test_migrating_at_once_is_safe(database_url: str) -> None:
     assert [await asyncio.to_thread(child.wait, 60) for child in children] == [0, 0]
     async with open_record(url) as record:
         assert (await record.stats())["anomalies"] == 0
+        async with record.connection() as connection:
+            await connection.execute("UPDATE pulseguard_schema SET version_num = '9999'")
+    with pytest.raises(Misconfigured, match="a newer release has used this database"):
+        await migrate(url)
 
 
 async def test_what_goes_on_comes_before_what_was_decided_last(record: Record) -> None:
