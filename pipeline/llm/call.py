@@ -160,6 +160,9 @@ def open_models(settings: Settings) -> list[Model]:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("LITELLM_OFFLINE_MODE", "true")
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    # Its own are 500 to a server and 1,000 in all: what is in flight beyond them would wait in its deadline.
+    for limit in ("AIOHTTP_CONNECTOR_LIMIT", "AIOHTTP_CONNECTOR_LIMIT_PER_HOST"):
+        os.environ.setdefault(limit, str(max(1000, settings.llm_in_flight)))
     gc.disable()  # a third of the import is garbage collection
     try:
         import litellm  # noqa: PLC0415 - only when a model is configured

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -385,6 +388,20 @@ async def test_a_connection_that_the_server_lets_go_costs_no_advice(
         with pytest.raises(EngineFailed, match="dropped"):
             await opened(server, llm_model=model).advise(enriched, catalogue, SURE, 0.5)
         assert len(server.asked) == 2
+
+
+async def test_as_many_connections_are_allowed_as_calls_in_flight():
+    """litellm's own limit is 500 to a server; it is read at the import, so another process looks."""
+    look = (
+        "from pipeline import settings; from pipeline.llm.call import open_models; open_models(settings.read());"
+        "from litellm import constants as c; print(c.AIOHTTP_CONNECTOR_LIMIT, c.AIOHTTP_CONNECTOR_LIMIT_PER_HOST)"
+    )
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AIOHTTP_")}
+    told = plain | {"LLM_MODEL": "openai/played", "LLM_API_BASE": "http://127.0.0.1:9", "LLM_IN_FLIGHT": "1200"}
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", look], env=told, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "1200 1200"
 
 
 LIMITED: dict[str, tuple[dict[str, Any], str]] = {
