@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,14 +207,30 @@ def _data(home: Path) -> Path:
 
 async def test_a_client_that_cannot_read_tags_gets_none() -> None:
     """Asked for its versions as librdkafka 2.0 asks, the broker's answer closes without tagged fields."""
-    name = b"\x0blibrdkafka\x062.0.2\x00"
-    request = struct.pack(">hhih", 18, 3, 7, 1) + b"x\x00" + name
     async with embedded_broker(free_port()) as address:
-        reader, writer = await asyncio.open_connection(*address.split(":"))
-        writer.write(struct.pack(">i", len(request)) + request)
-        body = await reader.readexactly(struct.unpack(">i", await reader.readexactly(4))[0])
+        body, writer = await versions(address)
         correlation, error, keys = struct.unpack(">ihB", body[:7])
         assert (correlation, error) == (7, 0)
         assert len(body) == 4 + 2 + 1 + (keys - 1) * 7 + 4 + 1  # no tags: 7 bytes a key, throttle time, a zero
         writer.close()
         await writer.wait_closed()
+
+
+async def test_the_broker_stops_at_once_while_a_client_is_connected() -> None:
+    """Ctrl-C waits for nobody else's connection."""
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(embedded_broker(free_port()))
+        _, writer = await versions(address)
+        async with asyncio.timeout(3):
+            await stack.aclose()
+        writer.close()
+    assert await gone(int(address.split(":")[1]))
+
+
+async def versions(address: str) -> tuple[bytes, asyncio.StreamWriter]:
+    """What a connection is answered that asks for versions as librdkafka 2.0 does, and its end to close."""
+    name = b"\x0blibrdkafka\x062.0.2\x00"
+    request = struct.pack(">hhih", 18, 3, 7, 1) + b"x\x00" + name
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    writer.write(struct.pack(">i", len(request)) + request)
+    return await reader.readexactly(struct.unpack(">i", await reader.readexactly(4))[0]), writer
