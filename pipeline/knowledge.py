@@ -4,8 +4,9 @@ A post-mortem's fields are found by rules (`pipeline.postmortems`). What they do
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _WANTED = (
 _FIELDS = frozenset(Incident.__struct_fields__)
 
 
+_Properties = Sequence[tuple[str, str]]
 _EVERYWHERE = frozenset(["index", "readme"])
 """Names of files that say nothing of what is in them."""
 
@@ -173,7 +175,7 @@ def _markdown(text: str, source: _Source) -> Iterable[Any]:
     fields = yaml.safe_load(front.group(1)) if front else {}
     if not isinstance(fields, dict):
         raise Rejected("the front matter is no mapping")
-    return _post_mortem(outline(text[front.end() :] if front else text), source, fields)
+    return _post_mortem(outline(text[front.end() :] if front else text), source, *_parted(fields))
 
 
 def _html(text: str, source: _Source) -> Iterable[Any]:
@@ -184,9 +186,9 @@ def _plain(text: str, source: _Source) -> Iterable[Any]:
     return _post_mortem(outline(plain.as_markdown(text)), source, {})
 
 
-def _post_mortem(found: Outline, source: _Source, given: dict[str, Any]) -> Iterable[Any]:
+def _post_mortem(found: Outline, source: _Source, given: dict[str, Any], more: _Properties = ()) -> Iterable[Any]:
     """One row, or none where nothing tells of an incident. What is ``given`` in so many words counts."""
-    read = filled(found)
+    read = filled(found, more)
     if not given and not any(name in read.fields for name in TOLD):
         source.notes.append("no section tells of symptoms, cause or mitigation: not taken for a post-mortem")
         return []
@@ -196,11 +198,11 @@ def _post_mortem(found: Outline, source: _Source, given: dict[str, Any]) -> Iter
 
 def _understood(row: Any, name: str | None, source: _Source) -> Any:
     """A row of JSON as it is, and what it says under other names than ours by the same rules as a post-mortem's."""
-    if not isinstance(row, dict) or row.keys() <= _FIELDS:
+    if not isinstance(row, dict):
         return row
-    ours = {key: value for key, value in row.items() if key in _FIELDS}
-    other = {key: _words(key) for key in row if key not in _FIELDS}
-    texts = [(said, text) for key, said in other.items() if (text := _text(row[key]))]
+    ours, texts = _parted(row)
+    if ours == row:
+        return row
     found = Outline(None, "", [Section(2, said, text) for said, text in texts if tells(said, text)])
     read = filled(found, texts)
     known = {"id": name, "title": source.title} if name else {}
@@ -208,11 +210,20 @@ def _understood(row: Any, name: str | None, source: _Source) -> Any:
     return known | read.fields | ours | ({"id": str(row["id"])} if isinstance(row.get("id"), int) else {})
 
 
+def _parted(row: dict[Any, Any]) -> tuple[dict[str, Any], _Properties]:
+    """What stands under our names, and the rest as properties for the rules: also an action that is its bare name."""
+    ours = {key: value for key, value in row.items() if key in _FIELDS}
+    rest = {key: value for key, value in row.items() if key not in _FIELDS}
+    if isinstance(ours.get("action"), str):
+        rest |= {"action": ours.pop("action"), "service": ours.get("service")}
+    return ours, [(_words(str(key)), text) for key, value in rest.items() if (text := _text(value))]
+
+
 def _text(value: Any) -> str:
-    """A value of JSON as one would write it under a heading; empty where it is of another kind."""
+    """A value of JSON or YAML as one would write it under a heading; empty where it is of another kind."""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return "\n".join(f"- {item}" for item in value)
-    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return str(value).strip() if isinstance(value, str | int | float | date) and not isinstance(value, bool) else ""
 
 
 def _words(key: str) -> str:

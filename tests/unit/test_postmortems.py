@@ -220,6 +220,25 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_loaded(tmp_path: Path):
         read_files(tmp_path / "none")
 
 
+def test_front_matter_says_it_in_our_words_or_in_others(tmp_path: Path):
+    """An action may be its bare name, aimed at the service; a date and an alert are read as they are in a table."""
+    front = "---\nservice: search\nalert: IndexLag\ndate: 2026-04-02\naction: restart_service\ntags: [a]\n---\n"
+    found = loaded(tmp_path, "lag.md", front + "# Search was stale\n\n## Symptoms\nOld prices were shown.\n")
+    assert found.incidents == [
+        Incident(
+            id="lag", title="Search was stale", service="search", error_type="IndexLag",
+            symptoms="Old prices were shown.", action=Action("restart_service", "search"),
+            occurred_at=datetime(2026, 4, 2, tzinfo=UTC),
+        )
+    ]  # fmt: skip
+    assert found.notes == ["the time '2026-04-02' names no zone: read as UTC"]
+    found = loaded(tmp_path, "lag.json", '{"title": "T", "action": "restart_service"}')
+    assert found.incidents == [Incident(id="lag", title="T")]
+    assert found.notes == ["the action restart_service has no service to aim at"]
+    with pytest.raises(Rejected, match="not taken for a post-mortem"):
+        loaded(tmp_path, "lunch.md", "---\nlayout: post\n---\n# Lunch\n")
+
+
 def test_the_same_name_in_two_folders_is_two_incidents(tmp_path: Path):
     """An id is the path below the folder; a README down there is a page like any other."""
     for name in ("kafka/index.md", "dns/index.md", "dns/README.md", "README.md", "flat.md"):
