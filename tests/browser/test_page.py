@@ -269,6 +269,19 @@ async def test_a_link_shares_what_is_looked_for(up: Stack, page: Page):
     assert page.complaints == []
 
 
+async def test_the_filter_stands_on_one_line(up: Stack, page: Page):
+    """On a wide screen its labels are level, and its fields are."""
+    await asyncio.to_thread(up.publish, alone("level_fault", "level"))
+    await page.open(up.http)
+    await page.shows("level_fault on level")
+    for what in ("label", "input, #filter select"):
+        tops = await page.value(
+            f"[...document.querySelectorAll('#filter {what}')].map((item) => item.getBoundingClientRect().top)"
+        )
+        assert (len(tops), len(set(tops))) == (3, 1), (what, tops)
+    assert page.complaints == []
+
+
 async def test_the_keyboard_keeps_its_place_when_the_list_changes(up: Stack, page: Page):
     """Who is on a card's line stays on it while another card comes above it, and while its own advice is renewed."""
     await asyncio.to_thread(up.publish, alone("cpu_saturated", "focused"))
