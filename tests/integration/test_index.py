@@ -443,11 +443,11 @@ def _make_model(home: Path, failures: "multiprocessing.Queue[str]") -> None:
 
 def test_processes_may_make_the_model_folder_at_once(tmp_path: Path) -> None:
     """Several roles that start in a new home do not trip over each other, and leave no fragments."""
-    fork = multiprocessing.get_context("fork")
-    failures = fork.Queue()
+    fresh = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    failures = fresh.Queue()
     for number in range(2):
         home = tmp_path / str(number)
-        makers = [fork.Process(target=_make_model, args=(home, failures)) for _ in range(3)]
+        makers = [fresh.Process(target=_make_model, args=(home, failures)) for _ in range(3)]
         for maker in makers:
             maker.start()
         for maker in makers:
