@@ -103,7 +103,7 @@ async def report(settings: Settings, record: Record, wanted: Wanted, out: Consol
     finally:
         if now.llm is not None:
             await now.llm.close()
-    told = {"decided_by": who, **summary(replayed), "left_out": len(decided) - len(asked), "more": more}
+    told = {"decided_by": who, **summary(replayed), "left_out": len(decided) - len(asked)}
     if told["changed"]:
         out.print(changes(replayed, now.catalogue))
     out.print(figures(told))
@@ -112,7 +112,7 @@ async def report(settings: Settings, record: Record, wanted: Wanted, out: Consol
     if more:
         out.print(f"These are the newest {wanted.limit}; there are more: --limit.")
     if as_json:
-        line = msgspec.json.encode(told | {"decisions": [row_of(one) for one in replayed if one.changed]})
+        line = msgspec.json.encode(told | {"more": more, "decisions": [row_of(one) for one in replayed if one.changed]})
         sys.stdout.write(line.decode() + "\n")
 
 
