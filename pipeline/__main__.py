@@ -59,6 +59,8 @@ def up(
     demo_run: Annotated[bool, typer.Option("--demo", help="Also send a realistic mixed scenario.")] = False,  # noqa: FBT002
 ) -> None:
     """Start everything, on embedded parts where the environment names none, and show decisions as they come."""
+    current = settings.read()
+    err.print("starting; the first time takes longest …")
     from pipeline import app, demo
 
     async def ready(running: Settings) -> None:
@@ -67,7 +69,7 @@ def up(
         if demo_run:
             _background.add(asyncio.create_task(demo.play(running, err.print)))
 
-    run_async(app.up(settings.read(), ready))
+    run_async(app.up(current, ready))
 
 
 @cli.command()
@@ -275,7 +277,8 @@ def doctor_command() -> None:
     from pipeline import doctor
 
     table = Table("part", "state", "detail")
-    checks = run_async(doctor.examine(completed()))
+    with err.status("asking each part …"):  # one that does not answer is waited for
+        checks = run_async(doctor.examine(completed()))
     for check in checks:
         table.add_row(check.part, _STATES[check.healthy], escape(check.detail))
     out.print(table)

@@ -438,5 +438,6 @@ async def test_up_that_is_stopped_while_it_starts_ends():
     async with running(["up"], starting.environment, starting.home / "log") as program:
         await program.says('"event": "seeded"', 60)
         assert await program.stop(signal.SIGTERM, 60) == 0, program.output
+    assert program.output.startswith("starting")  # before what takes seconds
     assert "PulseGuard is ready" not in program.output
     shutil.rmtree(starting.home, ignore_errors=True)
