@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.console import err
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
 from pipeline.evaluate import Shelf
@@ -74,8 +75,9 @@ async def report(settings: Settings, history: Path, model: str | None, out: Cons
         raise Rejected(f"{history}: {len(dated)} of {len(incidents)} incidents say when they were (occurred_at)")
     now, who = await conditions(settings, model, None)
     try:
-        asked = await evidence(settings, dated)
-        answers = await answered(asked, now)
+        with err.status(f"asking about {len(dated)} incidents, each with the earlier ones …"):
+            asked = await evidence(settings, dated)
+            answers = await answered(asked, now)
     finally:
         if now.llm is not None:
             await now.llm.close()

@@ -12,7 +12,7 @@ from rich.table import Table
 from pipeline import calibrate as fitting
 from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import load_calibration
-from pipeline.console import opened_record
+from pipeline.console import err, opened_record
 from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
 from schemas import Engine
@@ -29,7 +29,8 @@ async def evaluate_dataset(
     With the ``engine`` llm, the model (LLM_MODEL, or ``model``) decides the same cases after the rule.
     """
     incidents, cases = evaluate.read_dataset(dataset)
-    outcomes = await measure.outcomes(settings, incidents, cases)
+    with err.status(f"asking {len(cases)} queries of {len(incidents)} incidents …"):
+        outcomes = await measure.outcomes(settings, incidents, cases)
     told = {case.id for case in evaluate.headline(cases)}
     chosen = [outcome for outcome in outcomes if outcome.case.id in told]
     figures = evaluate.figures(chosen)
@@ -45,7 +46,9 @@ async def evaluate_dataset(
         out.print(_comparison(compared))
     beside: dict[str, Any] = {}
     if engine == "llm" or model is not None:
-        beside = _beside(chosen, await engines.by_model(settings, chosen, model), out)
+        with err.status("asking the model the same …"):
+            decided = await engines.by_model(settings, chosen, model)
+        beside = _beside(chosen, decided, out)
     if html is not None:
         page = report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen, compared)
         html.write_text(page, encoding="utf-8")
@@ -59,17 +62,21 @@ async def evaluate_dataset(
 async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, out: Console) -> None:
     """Fit, compare on held-out folds, write. Raises `Rejected` where there is too little to fit on."""
     if datasets:
-        said, samples = ", ".join(map(str, datasets)), await measure.samples(settings, datasets)
+        said = ", ".join(map(str, datasets))
+        with err.status("asking each dataset in all ways …"):
+            samples = await measure.samples(settings, datasets)
     else:
         said, samples = "feedback", await _feedback()
     now = load_calibration(settings.calibration_file)
-    calibration, compared = fitting.fit(samples, said, now), fitting.compare(samples, now)
+    with err.status("fitting …"):
+        calibration, compared = fitting.fit(samples, said, now), fitting.compare(samples, now)
+        held = fitting.figures_held_out(samples, now)
     table = Table("on held-out folds", "in force", "new", title=f"{len(samples)} samples of {said}")
     for name in ("brier", "ece", "auroc"):
         pair = (getattr(compared, f"{name}_now"), getattr(compared, f"{name}_new"))
         table.add_row(name, *map(report.shown, pair))
     out.print(table)
-    if held := fitting.figures_held_out(samples, now):
+    if held:
         out.print(_by_dataset(held))
     write.write_bytes(msgspec.json.format(msgspec.json.encode(calibration), indent=2) + b"\n")
     verdict = "better" if compared.better else "not clearly better: keep what is in force"

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.confidence import Calibration, load_calibration
+from pipeline.console import err
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
 from pipeline.explain import plain
@@ -98,7 +99,8 @@ async def report(settings: Settings, record: Record, wanted: Wanted, out: Consol
         asked = [(one.decision, enriched) for one in decided if (enriched := enriched_of(one))]
         if wanted.fresh:
             asked = await searched(asked, settings, record)
-        answers = await answered([enriched for _, enriched in asked], now)
+        with err.status(f"deciding {len(asked)} again …"):
+            answers = await answered([enriched for _, enriched in asked], now)
         replayed = [Replayed(before, answer) for (before, _), answer in zip(asked, answers, strict=True)]
     finally:
         if now.llm is not None:
