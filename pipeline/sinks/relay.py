@@ -14,9 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import structlog
-from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from pipeline import kafka, metrics
 from pipeline.errors import Misconfigured, Rejected, Unavailable
@@ -193,8 +195,7 @@ class Relay:
             else:
                 groups.setdefault((client.filter, client.batch), []).append(connection)
         for (wanted, batch), connections in groups.items():
-            for text in _messages([event for event in events if wanted.wants(event)], batch=batch):
-                broadcast(connections, text)
+            _write(connections, _messages([event for event in events if wanted.wants(event)], batch=batch))
 
     def _drop(self, connection: ServerConnection) -> None:
         metrics.relay_slow.inc()
@@ -244,6 +245,17 @@ def _messages(events: list[Event], *, batch: bool) -> list[str]:
     if batch and events:
         return [envelope(events)]
     return [event.frame for event in events]
+
+
+def _write(connections: list[ServerConnection], texts: list[str]) -> None:
+    """Send the same to all that are open, in one write each.
+
+    websockets' own `broadcast` makes each frame anew for each client, and writes it by itself.
+    """
+    frames = b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=False) for text in texts)
+    for connection in connections if frames else ():
+        if connection.state is State.OPEN and not connection.transport.is_closing():
+            connection.transport.write(frames)
 
 
 def _hello(text: str | bytes) -> Hello:
