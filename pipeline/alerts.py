@@ -56,10 +56,13 @@ def read_as(kind: type[T], body: bytes, sender: str) -> T:
 
 
 def converted(kind: type[T], value: Any, sender: str) -> T:
-    """A part of what ``sender`` sent, read already. Raises `Rejected`."""
+    """A part of what ``sender`` sent, read already. Raises `Rejected`.
+
+    Where no text may stand msgspec fails on half a surrogate otherwise than on other texts.
+    """
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as exc:
+    except (msgspec.ValidationError, UnicodeEncodeError) as exc:
         raise Rejected(f"not a notification of {sender}: {exc}") from exc
 
 

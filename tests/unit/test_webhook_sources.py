@@ -209,6 +209,11 @@ def leaves(payload: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
         yield path
 
 
+def nodes(payload: Any) -> list[tuple[Any, ...]]:
+    """The way to each value but the whole, whether it holds others or none."""
+    return list(dict.fromkeys(way[:depth] for way in leaves(payload) for depth in range(1, len(way) + 1)))
+
+
 def spoilt(payload: Any, path: tuple[Any, ...], value: Any) -> Any:
     found = copy.deepcopy(payload)
     inner = found
@@ -300,6 +305,15 @@ def test_a_field_of_another_kind_is_refused_or_read(source: str, number: int, va
     paths = list(leaves(FIRES[source]))
     reason = refusal(source, spoilt(FIRES[source], paths[number % len(paths)], value))
     assert not reason or "not a notification of" in reason
+
+
+@pytest.mark.parametrize("source", list(FIRES))
+@pytest.mark.parametrize("text", ["", "x", "\ud800"])
+def test_a_text_where_none_may_stand_is_refused_or_read(source: str, text: str) -> None:
+    """In place of whatever holds other values, too, and half a surrogate like any other text."""
+    for path in nodes(FIRES[source]):
+        reason = refusal(source, spoilt(FIRES[source], path, text))
+        assert not reason or "not a notification of" in reason, path
 
 
 def test_datadogs_template_is_the_one_that_is_described() -> None:
