@@ -96,9 +96,39 @@ ZABBIX = {
     "link": "https://zabbix.example/tr_events.php?triggerid=13377&eventid=90210",
 }  # fmt: skip
 
+VM = "/subscriptions/11aa/resourcegroups/shop/providers/microsoft.compute/virtualmachines/checkout-vm"
+AZURE = {
+    "schemaId": "azureMonitorCommonAlertSchema",
+    "data": {
+        "essentials": {
+            "alertId": "/subscriptions/11aa/providers/Microsoft.AlertsManagement/alerts/0a1b",
+            "alertRule": "CPU is busy", "severity": "Sev1", "signalType": "Metric", "monitorCondition": "Fired",
+            "monitoringService": "Platform", "alertTargetIDs": [VM], "configurationItems": ["checkout-vm"],
+            "originAlertId": "11aa_shop_microsoft.insights_metricAlerts_CPU is busy_-117781227",
+            "firedDateTime": "2026-11-25T12:00:00.3713213Z", "description": "Look at the queue.",
+            "targetResourceGroup": "shop", "targetResourceType": "microsoft.compute/virtualmachines",
+            "investigationLink": "https://portal.azure.example/alerts/0a1b", "essentialsVersion": "1.0",
+        },
+        "alertContext": {
+            "properties": None, "conditionType": "SingleResourceMultipleMetricCriteria",
+            "condition": {
+                "windowSize": "PT5M",
+                "allOf": [
+                    {
+                        "metricName": "Percentage CPU", "metricNamespace": "Microsoft.Compute/virtualMachines",
+                        "operator": "GreaterThan", "threshold": "25", "timeAggregation": "Average",
+                        "dimensions": [{"name": "Core", "value": "7"}], "metricValue": 31.5,
+                    },
+                ],
+            },
+        },
+        "customProperties": {"env": "prod", "team": "shop"},
+    },
+}  # fmt: skip
+
 FIRES: dict[str, dict[str, Any]] = {
     "datadog": DATADOG, "cloudwatch": CLOUDWATCH, "pagerduty": PAGERDUTY, "sentry": SENTRY,
-    "zabbix": ZABBIX,
+    "zabbix": ZABBIX, "azuremonitor": AZURE,
 }  # fmt: skip
 """By source, what tells that something is wrong."""
 
@@ -119,6 +149,14 @@ ENDS: dict[str, dict[str, Any]] = {
     },
     "sentry": {"action": "resolved", "data": {"issue": ISSUE | {"status": "resolved"}}},
     "zabbix": {"event_value": "0", "ended": "1795609000"},
+    "azuremonitor": {
+        "data": {
+            "essentials": {"monitorCondition": "Resolved", "resolvedDateTime": "2026-11-25T12:10:00.2246313Z"},
+            "alertContext": {"condition": {"allOf": [
+                {"metricName": "Percentage CPU", "dimensions": [{"name": "Core", "value": "7"}], "metricValue": 7.7},
+            ]}},
+        },
+    },
 }  # fmt: skip
 """By source, what is different when it is over."""
 
@@ -170,12 +208,26 @@ READ: dict[str, Anomaly] = {
         labels={"scope": "capacity,disk", "host": "db-3"}, occurred_at=datetime(2026, 11, 25, 12, 0, tzinfo=UTC),
         source="zabbix", link="https://zabbix.example/tr_events.php?triggerid=13377&eventid=90210",
     ),
+    "azuremonitor": Anomaly(
+        error_type="CPU is busy", service="checkout-vm", environment="prod", severity="error",
+        id="azuremonitor//subscriptions/11aa/providers/Microsoft.AlertsManagement/alerts/0a1b/Fired",
+        fingerprint=f"azuremonitor/cpu is busy/{VM}/Core=7",
+        message="Look at the queue. Percentage CPU GreaterThan 25: 31.5",
+        labels={
+            "team": "shop", "Core": "7", "resource_id": VM, "resource_group": "shop", "signal_type": "Metric",
+            "resource_type": "microsoft.compute/virtualmachines", "monitoring_service": "Platform",
+            "metric_namespace": "Microsoft.Compute/virtualMachines",
+        },
+        metric=Metric("Percentage CPU", 31.5), occurred_at=datetime(2026, 11, 25, 12, 0, 0, 371321, UTC),
+        source="azuremonitor", link="https://portal.azure.example/alerts/0a1b",
+    ),
 }  # fmt: skip
 """By source, the anomaly that it is."""
 
 DECIDES: dict[str, set[str]] = {
     "datadog": {"alert_id"}, "cloudwatch": {"AlarmName", "NewStateValue"}, "pagerduty": {"id", "event_type", "data"},
     "sentry": {"action", "data"}, "zabbix": {"event_id", "event_value"},
+    "azuremonitor": {"schemaId", "alertId", "monitorCondition"},
 }  # fmt: skip
 """By source, the fields that tell what a body is: one that says nothing there is refused."""
 
@@ -604,3 +656,141 @@ def test_zabbixs_tags(changed: dict[str, str], service: str | None, labels: dict
     """What is no list of them costs the tags, not the problem."""
     (found,) = read("zabbix", ZABBIX | changed)
     assert (found.service, found.labels) == (service, labels)
+
+
+AZURE_SAMPLE = {
+    "schemaId": "azureMonitorCommonAlertSchema",
+    "data": {
+        "essentials": {
+            "alertId": "/subscriptions/<subscription ID>/providers/Microsoft.AlertsManagement/alerts/"
+            "aaaa0a0a-bb1b-cc2c-dd3d-eeeeee4e4e4e",
+            "alertRule": "WCUS-R2-Gen2", "severity": "Sev3", "signalType": "Metric", "monitorCondition": "Resolved",
+            "monitoringService": "Platform",
+            "alertTargetIDs": [
+                "/subscriptions/<sub>/resourcegroups/pipelinealertrg/providers/microsoft.compute/virtualmachines/wcus-r2-gen2"
+            ],
+            "configurationItems": ["wcus-r2-gen2"],
+            "originAlertId": "3f2d4487-b0fc-4125-8bd5-7ad17384221e_PipeLineAlertRG_microsoft.insights_metricAlerts_"
+            "WCUS-R2-Gen2_-117781227",
+            "firedDateTime": "2019-03-22T13:58:24.3713213Z", "resolvedDateTime": "2019-03-22T14:03:16.2246313Z",
+            "description": "", "essentialsVersion": "1.0", "alertContextVersion": "1.0",
+        },
+        "alertContext": {
+            "properties": None, "conditionType": "SingleResourceMultipleMetricCriteria",
+            "condition": {
+                "windowSize": "PT5M",
+                "allOf": [
+                    {
+                        "metricName": "Percentage CPU", "metricNamespace": "Microsoft.Compute/virtualMachines",
+                        "operator": "GreaterThan", "threshold": "25", "timeAggregation": "Average",
+                        "dimensions": [{"name": "ResourceId", "value": "a0a0a0a0-bbbb-cccc-dddd-e1e1e1e1e1e1"}],
+                        "metricValue": 7.727,
+                    },
+                ],
+            },
+        },
+        "customProperties": {"Key1": "Value1", "Key2": "Value2"},
+    },
+}  # fmt: skip
+"""As Microsoft's page shows it."""
+AZURE_CONTEXTS: list[tuple[Any, str | None, Metric | None, dict[str, str]]] = [
+    (  # A search, by its second version: metricName is not there.
+        {
+            "properties": {"name1": "value1"}, "conditionType": "LogQueryCriteria",
+            "condition": {"windowSize": "PT10M", "allOf": [{
+                "searchQuery": "Heartbeat", "metricMeasureColumn": "CounterValue", "operator": "LowerThan",
+                "targetResourceTypes": "['Microsoft.Compute/virtualMachines']", "threshold": "1",
+                "timeAggregation": "Count", "dimensions": [{"name": "Computer", "value": "TestComputer"}],
+                "metricValue": 0.0, "failingPeriods": {"numberOfEvaluationPeriods": 1, "minFailingPeriodsToAlert": 1},
+            }]},
+        },
+        "CounterValue LowerThan 1: 0.0", Metric("CounterValue", 0.0), {"Computer": "TestComputer"},
+    ),
+    (  # A search, by its first version.
+        {"ResultCount": 2, "Threshold": 10000, "Dimensions": [{"name": "IP", "value": "1.1.1.1"}],
+         "SearchResults": {"tables": []}, "IncludedSearchResults": "True", "AlertType": "Metric measurement"},
+        None, None, {"IP": "1.1.1.1"},
+    ),
+    (
+        {"interval": "PT1M", "expression": "sql_up > 0", "expressionValue": "0", "for": "PT2M",
+         "labels": {"Environment": "Prod", "cluster": "myCluster1"},
+         "annotations": {"summary": "alert on SQL availability"}},
+        "alert on SQL availability", None, {"Environment": "Prod", "cluster": "myCluster1"},
+    ),
+    (
+        {"channels": 1, "eventSource": "ServiceHealth", "operationName": "Microsoft.ServiceHealth/maintenance/action",
+         "properties": {"title": "Scheduled Maintenance Pending", "region": "East US", "isHIR": "false"}},
+        "Scheduled Maintenance Pending", None, {},
+    ),
+    (
+        {"channels": "Operation", "operationName": "Microsoft.Compute/virtualMachines/restart/action"},
+        "Microsoft.Compute/virtualMachines/restart/action", None, {},
+    ),
+    ({"condition": "of a later version", "labels": 7}, None, None, {}),
+    (None, None, None, {}),
+]  # fmt: skip
+"""What the page shows of other kinds of alerts: the message, the metric and the labels."""
+
+
+def test_microsofts_own_example_of_azure_monitor_is_read() -> None:
+    """It is an end, of the fault that it would have opened."""
+    (end,) = read("azuremonitor", AZURE_SAMPLE)
+    (fires,) = read("azuremonitor", merged(AZURE_SAMPLE, {"data": {"essentials": {"monitorCondition": "Fired"}}}))
+    assert (end.error_type, end.service, end.severity, end.status) == (
+        "WCUS-R2-Gen2", "wcus-r2-gen2", "info", "resolved"
+    )  # fmt: skip
+    assert end.occurred_at == datetime(2019, 3, 22, 14, 3, 16, 224631, UTC)
+    assert end.metric == Metric("Percentage CPU", 7.727)
+    assert fault(end) == fault(fires)
+    taken(end)
+
+
+@pytest.mark.parametrize(("context", "message", "metric", "labels"), AZURE_CONTEXTS)
+def test_azure_monitors_kinds_of_alerts(
+    context: Any, message: str | None, metric: Metric | None, labels: dict[str, str]
+) -> None:
+    """Each tells its cause elsewhere; one that is not known costs no alert."""
+    data = AZURE_SAMPLE["data"] | {"alertContext": context, "customProperties": None}  # type: ignore[operator]
+    (found,) = read("azuremonitor", AZURE_SAMPLE | {"data": data})
+    ours = {"resource_id", "signal_type", "monitoring_service"}
+    assert (found.message, found.metric) == (message, metric)
+    assert {name: text for name, text in (found.labels or {}).items() if name not in ours} == labels
+    taken(found)
+
+
+def by_azure(**changed: Any) -> Anomaly:
+    """With other essentials, or another core."""
+    core = changed.pop("core", "7")
+    sent = copy.deepcopy(merged(AZURE, {"data": {"essentials": changed}}))
+    sent["data"]["alertContext"]["condition"]["allOf"][0]["dimensions"][0]["value"] = core
+    (found,) = read("azuremonitor", sent)
+    return found
+
+
+def test_azure_monitors_series_are_faults_of_their_own() -> None:
+    """Each alert of one is an occurrence; how a resource's id is spelt does not matter."""
+    first, again = by_azure(), by_azure(alertId="/subscriptions/11aa/alerts/2", firedDateTime="2026-11-25T13:00:00Z")
+    assert first.id != again.id
+    assert fault(first) == fault(again) == fault(by_azure(alertTargetIDs=[VM.upper()]))
+    others = [
+        by_azure(core="8"), by_azure(alertTargetIDs=[VM + "-2"]), by_azure(alertRule="Disk"), by_azure(alertRuleId="/r")
+    ]  # fmt: skip
+    assert len({fault(one) for one in (first, *others)}) == 5
+
+
+def test_azure_monitors_resource_is_the_service() -> None:
+    """What sends the data rather than the workspace that holds them; the rule's own property goes before."""
+    assert by_azure(configurationItems=[f"{VM}/"]).service == "checkout-vm"
+    assert by_azure(configurationItems=None).service == "checkout-vm"
+    assert by_azure(configurationItems=[], alertTargetIDs=[]).service is None
+    sent = merged(AZURE, {"data": {"customProperties": {"service": "checkout", "env": None}}})
+    assert [(one.service, one.environment) for one in read("azuremonitor", sent)] == [("checkout", None)]
+
+
+def test_azure_monitors_other_schemas_are_refused() -> None:
+    """The reason names the field: whoever reads it enables the common schema."""
+    for sent in (AZURE | {"schemaId": "AzureMonitorMetricAlert"}, {"schemaId": "Microsoft.Insights/activityLogs"}):
+        assert "$.schemaId" in refusal("azuremonitor", sent)
+    assert "alertId is empty" in refusal("azuremonitor", merged(AZURE, {"data": {"essentials": {"alertId": ""}}}))
+    other = merged(AZURE, {"data": {"essentials": {"monitorCondition": "Acknowledged"}}})
+    assert "monitorCondition" in refusal("azuremonitor", other)

@@ -12,7 +12,16 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import structs
 
 from pipeline import kafka
-from pipeline.gateway.webhooks import alertmanager, cloudwatch, datadog, grafana, pagerduty, sentry, zabbix
+from pipeline.gateway.webhooks import (
+    alertmanager,
+    azuremonitor,
+    cloudwatch,
+    datadog,
+    grafana,
+    pagerduty,
+    sentry,
+    zabbix,
+)
 from pipeline.settings import Settings, listed
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
@@ -21,6 +30,7 @@ from schemas import Anomaly
 SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {
     "alertmanager": alertmanager.read, "grafana": grafana.read, "datadog": datadog.read, "cloudwatch": cloudwatch.read,
     "pagerduty": pagerduty.read, "sentry": sentry.read, "zabbix": zabbix.read,
+    "azuremonitor": azuremonitor.read,
 }  # fmt: skip
 """Each reads a body, or raises `Rejected`."""
 _BEGIN_AGAIN = {"alertmanager", "grafana"}
