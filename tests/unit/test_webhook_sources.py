@@ -126,9 +126,18 @@ AZURE = {
     },
 }  # fmt: skip
 
+NEWRELIC = {
+    "id": "c5faa7e6-7b54", "state": "ACTIVATED", "trigger": "STATE_CHANGE", "priority": "CRITICAL",
+    "title": "Checkout query result is > 1.0 for 1 minutes on 'Too many errors'", "impactedEntities": ["checkout"],
+    "alertConditionNames": ["Too many errors"], "alertPolicyNames": ["Golden Signals"],
+    "description": ["Look at the last deployment."], "createdAt": 1795608000500, "updatedAt": 1795608060000,
+    "closedAt": None, "issueUrl": "https://nr.example/accounts/1/issues/c5faa7e6-7b54", "workflowName": "on call",
+    "accountId": 4420147, "tags": {"env": "prod", "team": ["shop", "web"]},
+}  # fmt: skip
+
 FIRES: dict[str, dict[str, Any]] = {
     "datadog": DATADOG, "cloudwatch": CLOUDWATCH, "pagerduty": PAGERDUTY, "sentry": SENTRY,
-    "zabbix": ZABBIX, "azuremonitor": AZURE,
+    "zabbix": ZABBIX, "azuremonitor": AZURE, "newrelic": NEWRELIC,
 }  # fmt: skip
 """By source, what tells that something is wrong."""
 
@@ -156,6 +165,10 @@ ENDS: dict[str, dict[str, Any]] = {
                 {"metricName": "Percentage CPU", "dimensions": [{"name": "Core", "value": "7"}], "metricValue": 7.7},
             ]}},
         },
+    },
+    "newrelic": {
+        "state": "CLOSED", "updatedAt": 1795608600000, "closedAt": 1795608600000,
+        "impactedEntities": ["search", "checkout"], "alertConditionNames": ["Too slow", "Too many errors"],
     },
 }  # fmt: skip
 """By source, what is different when it is over."""
@@ -221,13 +234,24 @@ READ: dict[str, Anomaly] = {
         metric=Metric("Percentage CPU", 31.5), occurred_at=datetime(2026, 11, 25, 12, 0, 0, 371321, UTC),
         source="azuremonitor", link="https://portal.azure.example/alerts/0a1b",
     ),
+    "newrelic": Anomaly(
+        error_type="Too many errors", service="checkout", environment="prod", severity="critical",
+        id="newrelic/c5faa7e6-7b54/critical", fingerprint="newrelic/c5faa7e6-7b54",
+        message="Checkout query result is > 1.0 for 1 minutes on 'Too many errors'. Look at the last deployment.",
+        labels={
+            "team": "shop,web", "condition": "Too many errors", "policy": "Golden Signals", "entity": "checkout",
+            "workflow": "on call", "account": "4420147",
+        },
+        occurred_at=datetime(2026, 11, 25, 12, 0, 0, 500000, UTC), source="newrelic",
+        link="https://nr.example/accounts/1/issues/c5faa7e6-7b54",
+    ),
 }  # fmt: skip
 """By source, the anomaly that it is."""
 
 DECIDES: dict[str, set[str]] = {
     "datadog": {"alert_id"}, "cloudwatch": {"AlarmName", "NewStateValue"}, "pagerduty": {"id", "event_type", "data"},
     "sentry": {"action", "data"}, "zabbix": {"event_id", "event_value"},
-    "azuremonitor": {"schemaId", "alertId", "monitorCondition"},
+    "azuremonitor": {"schemaId", "alertId", "monitorCondition"}, "newrelic": {"id", "state"},
 }  # fmt: skip
 """By source, the fields that tell what a body is: one that says nothing there is refused."""
 
@@ -794,3 +818,80 @@ def test_azure_monitors_other_schemas_are_refused() -> None:
     assert "alertId is empty" in refusal("azuremonitor", merged(AZURE, {"data": {"essentials": {"alertId": ""}}}))
     other = merged(AZURE, {"data": {"essentials": {"monitorCondition": "Acknowledged"}}})
     assert "monitorCondition" in refusal("azuremonitor", other)
+
+
+def rendered(template: str, values: dict[str, Any]) -> Any:
+    """As Handlebars does, with New Relic's helper ``json``: what has no value leaves a gap, but after ``else``."""
+
+    def chosen(found: re.Match[str]) -> str:
+        return found[2] if values.get(found[1]) else found[3]
+
+    text = re.sub(r"\{\{#if ([\w.]+)\}\}(.*?)\{\{else\}\}(.*?)\{\{/if\}\}", chosen, template)
+    text = re.sub(r"\{\{ json ([\w.]+) \}\}", lambda found: json.dumps(values[found[1]]), text)
+    return json.loads(re.sub(r"\{\{ (\w+) \}\}", lambda found: str(values[found[1]]), text))
+
+
+def test_newrelics_template_is_the_one_that_is_described() -> None:
+    """Pasted from the page and filled in as New Relic does: every field that is read is in it, and no other."""
+    (template,) = re.findall(r"```handlebars\n(.*?)```", HELP, re.DOTALL)
+    values = {
+        "issueId": NEWRELIC["id"], "state": "ACTIVATED", "triggerEvent": "STATE_CHANGE", "priority": "CRITICAL",
+        "issueTitle": NEWRELIC["title"], "entitiesData.names": ["checkout"],
+        "accumulations.conditionName": ["Too many errors"], "accumulations.policyName": ["Golden Signals"],
+        "annotations.description": NEWRELIC["description"], "createdAt": 1795608000500, "updatedAt": 1795608060000,
+        "issuePageUrl": NEWRELIC["issueUrl"], "workflowName": "on call", "nrAccountId": 4420147,
+    }  # fmt: skip
+    assert rendered(template, values) == NEWRELIC | {"tags": {}}
+    bare = {name: value for name, value in values.items() if name not in {"annotations.description", "nrAccountId"}}
+    (found,) = read("newrelic", rendered(template, bare | {"state": "CLOSED", "closedAt": 1795608600000}))
+    assert (found.status, found.occurred_at) == ("resolved", datetime(2026, 11, 25, 12, 10, tzinfo=UTC))
+
+
+def test_newrelics_own_payload_is_read() -> None:
+    """What a webhook sends before anybody changes its template."""
+    (found,) = read("newrelic", {
+        "id": "0ea2df1c-7b54-402d-af79-f99601e0278c", "title": "db-3 query result is > 1.0 on 'Disk is nearly full'",
+        "issueUrl": "https://radar-api.service.newrelic.example/accounts/1/issues/0ea2df1c?notifier=WEBHOOK",
+        "priority": "CRITICAL", "impactedEntities": ["db-3"], "totalIncidents": 1, "state": "ACTIVATED",
+        "trigger": "STATE_CHANGE", "isCorrelated": False, "createdAt": 1713755131352, "updatedAt": 1713769708699,
+        "sources": ["newrelic"], "alertPolicyNames": ["Golden Signals"],
+        "alertConditionNames": ["Disk is nearly full"], "workflowName": "by day",
+    })  # fmt: skip
+    assert (found.error_type, found.service, found.severity) == ("Disk is nearly full", "db-3", "critical")
+    assert found.occurred_at == datetime(2024, 4, 22, 3, 5, 31, 352000, UTC)
+
+
+def test_newrelics_issue_is_one_anomaly_until_it_gets_worse() -> None:
+    """Whatever happens to it; what it is worse from is when it became that."""
+    (warns,) = read("newrelic", NEWRELIC | {"state": "CREATED", "priority": "HIGH"})
+    for trigger in ("STATE_CHANGE", "INCIDENT_ADDED", "INCIDENT_CLOSED", "USER_ACTION", "MERGE_REQUEST"):
+        changed = {"priority": "HIGH", "trigger": trigger, "updatedAt": 1795609999000, "impactedEntities": ["a", "b"]}
+        assert read("newrelic", NEWRELIC | changed)[0].id == warns.id
+    (worse,) = read("newrelic", NEWRELIC | {"trigger": "PRIORITY_CHANGED"})
+    (other,) = read("newrelic", NEWRELIC | {"id": "another"})
+    assert worse.id != warns.id
+    assert worse.occurred_at == datetime(2026, 11, 25, 12, 1, tzinfo=UTC)
+    assert fault(warns) == fault(worse) != fault(other)
+
+
+@pytest.mark.parametrize(
+    ("priority", "severity"),
+    [("CRITICAL", "critical"), ("High", "warning"), ("MEDIUM", "warning"), ("LOW", "info"), ("?", None), (None, None)],
+)
+def test_newrelics_priorities(priority: str | None, severity: str | None) -> None:
+    """HIGH is what New Relic makes of a warning."""
+    assert read("newrelic", NEWRELIC | {"priority": priority})[0].severity == severity
+
+
+def test_newrelics_issue_without_names() -> None:
+    """The title stands in for the condition, the id for the title; a tag that says something goes before the entity."""
+    without = {"alertConditionNames": None, "impactedEntities": [None, "db"], "tags": {"service": ["", None]}}
+    (titled,) = read("newrelic", NEWRELIC | without)
+    (bare,) = read("newrelic", {"id": "7", "state": "CREATED"})
+    (tagged,) = read("newrelic", NEWRELIC | {"tags": {"service": "basket"}})
+    assert (titled.error_type, titled.service, tagged.service) == (NEWRELIC["title"], "db", "basket")
+    assert bare == Anomaly(
+        error_type="issue 7", labels={}, source="newrelic", id="newrelic/7/", fingerprint="newrelic/7"
+    )  # fmt: skip
+    for empty in ({"id": ""}, {"state": ""}):
+        assert "id or state is empty" in refusal("newrelic", NEWRELIC | empty)

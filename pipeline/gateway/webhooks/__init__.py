@@ -18,6 +18,7 @@ from pipeline.gateway.webhooks import (
     cloudwatch,
     datadog,
     grafana,
+    newrelic,
     pagerduty,
     sentry,
     zabbix,
@@ -30,7 +31,7 @@ from schemas import Anomaly
 SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {
     "alertmanager": alertmanager.read, "grafana": grafana.read, "datadog": datadog.read, "cloudwatch": cloudwatch.read,
     "pagerduty": pagerduty.read, "sentry": sentry.read, "zabbix": zabbix.read,
-    "azuremonitor": azuremonitor.read,
+    "azuremonitor": azuremonitor.read, "newrelic": newrelic.read,
 }  # fmt: skip
 """Each reads a body, or raises `Rejected`."""
 _BEGIN_AGAIN = {"alertmanager", "grafana"}
