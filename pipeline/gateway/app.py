@@ -17,7 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 from litestar.static_files import create_static_files_router
 from litestar.types import ASGIApp
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -104,7 +104,7 @@ def build(
 
     @get("/v1/episodes", summary="Episodes, last seen first")
     async def episodes(
-        limit: Limit = 50, only: Annotated[State | None, Parameter(query="state")] = None
+        limit: Limit = 50, only: Annotated[State | None, QueryParameter(name="state")] = None
     ) -> list[Episode]:
         return msgspec.convert(await record.episodes(limit=limit, state=only), list[Episode])
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from litestar.openapi.spec import OpenAPIMediaType, Operation, Reference, RequestBody, Schema
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 
 Limit = Annotated[int, Parameter(ge=1, le=500, description="how many at most")]
 Before = Annotated[datetime | None, Parameter(description="made earlier: the created_at of a page's last one")]
@@ -13,7 +13,7 @@ BeforeId = Annotated[
     str | None, Parameter(description="and its id: those of that very time that come behind it are given, too")
 ]
 Members = Annotated[
-    int, Parameter(query="episodes", ge=1, le=10_000, description="how many episodes of each situation at most")
+    int, QueryParameter(name="episodes", ge=1, le=10_000, description="how many episodes of each situation at most")
 ]
 State = Literal["open", "escalated", "quiet", "resolved"]
 """Of an episode, as the table has it."""

@@ -90,7 +90,7 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
     for error in exc.extra:
         key = error.get("key", "")
         asked = parameters[key].kwarg_definition if key in parameters else None
-        shown = getattr(asked, "query", None) or key  # a name that litestar keeps for itself is another one in Python
+        shown = getattr(asked, "name", None) or key  # a name that litestar keeps for itself is another one in Python
         faults.append(fault_of(takes, key, error["message"], error.get("source")).replace(key, shown, 1))
     return _problem(exc.status_code, "; ".join(faults)[:2000], exc.headers)
 
