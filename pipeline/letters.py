@@ -78,8 +78,9 @@ async def publish_again(letters: Sequence[Message], sender: Sender) -> int:
     return len(letters)
 
 
-def _when(letter: Message) -> int:
-    return letter.timestamp
+def _when(letter: Message) -> tuple[int, int]:
+    """Of what was buried in the same millisecond, as a burst is, the offset tells what came later."""
+    return letter.timestamp, letter.offset
 
 
 def _fits(letter: Message, wanted: Wanted) -> bool:

@@ -142,6 +142,8 @@ def test_of_more_letters_than_memory_holds_the_newest_are_kept():
 
     assert [place(letter) for letter in newest(topic(), 4)] == ["2@998", "0@999", "1@999", "2@999"]
     assert sum(len(line) for line in lines(topic())) > 3000
+    burst = (Letter("dlq", 0, offset, None, b"{}", [], 5) for offset in range(1000))
+    assert [place(letter) for letter in newest(burst, 2)] == ["0@998", "0@999"]
     begun = topic()
     assert [letter.offset for letter in named(begun, ["0@7", "0@3", "0@7"])] == [7, 3, 7]
     assert next(begun).offset == 8
