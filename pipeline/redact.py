@@ -18,17 +18,27 @@ _ON_TOP = (
 _PILE = re.compile(f"([{_ON_TOP}]{{4}})[{_ON_TOP}]+")
 """More marks on one letter than any language has: piled up, they cover the lines above and below."""
 
+_PASSWORD = (
+    r"pass(?:word|wd|phrase|code|wort)|pwd"  # noqa: S105
+    r"|kennwort|mot de passe|contrase[ñn]a|senha|пароль|密[码碼]|パスワード|비밀번호"
+)
+_KEY = r"(?:api|access|account|secret|pre-?shared|shared|subscription)[_ -]?key"
 _SECRET = (
-    r"pass(?:word|wd|phrase|code)|pwd|secret|token|credentials?|authorization"  # noqa: S105
+    rf"{_PASSWORD}|secret|token|credentials?|authorization|{_KEY}"
     r"|(?<![A-Za-z0-9])p(?:ass|w)(?=\W{0,8}+(?!\d+\b)\S|$)"  # but not in "12 pass, 3 fail" as metrics write it
-    r"|(?:api|access|account|private|secret|signing|encryption|master|pre-?shared|shared|auth|subscription|session)[_-]?key"
+    r"|(?:private|signing|encryption|master|auth|session)[_-]?key"
 )
 _SECRET_NAME = re.compile(rf"(?:{_SECRET}|cookie)$", re.IGNORECASE)
 _STATE = (
-    r"(?:expired|invalid|missing|null|none|true|false|incorrect|required|wrong|empty|denied|failed|rejected|unset)"
+    r"(?:expired|invalid|missing|null|none|true|false|incorrect|required|wrong|empty|denied|failed|rejected|unset|yes|no"
+    r"|revoked|disabled|enabled|unknown|malformed|blank|forbidden|mismatch|unauthori[sz]ed|unsupported)"
     r"""[.,;:)\]}"']{0,4}(?:\s|$)"""
 )
-"""What follows the name of a secret and is none."""
+_PROSE = (
+    r"(?:must|has|have|had|is|are|was|were|not|no|cannot|can't|could|should|will|does|did|the|an?|this|that|your|user"
+    r"|unable|unexpected|too|only|please|needs?|expires?|failed|error|set|see|check)\s+[a-z]"
+)
+"""What follows the name of a secret and is none: the second behind a colon, where a sentence goes on."""
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
     re.DOTALL,
@@ -74,26 +84,57 @@ _HEADER = re.compile(
 _BEARER = re.compile(r"\b(bearer|basic)(\s{1,4})(?=[A-Za-z._~+/=-]{0,200}\d)[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE)
 _BASIC = re.compile(r"""\b(basic\s{1,4}|_?auth["']?\s{0,3}[=:]\s{0,3}["']?)([A-Za-z0-9+/]{8,}+={0,2})""", re.IGNORECASE)
 _PAIR = re.compile(
-    rf"""((?:{_SECRET})\\?["']?(?:(?: is)?\s{{0,3}}(?:=>?+|:=?+)\s{{0,3}}|>))"""
+    rf"""((?:{_SECRET})\\?["']?(?:(?: is)?\s{{0,3}}(?:=>?+|[:\uff1a]=?+(?!\s{{0,3}}{_PROSE}))\s{{0,3}}|>)"""
+    r"""(?:\{\s{0,20}\\?["']?value\\?["']?\s{0,3}[:=]\s{0,3})?)"""
     rf"""(?!["']?\[redacted|/|secret\s\\?"|{_STATE})"""
     r"""("(?:[^"\\\n]|\\.)++"?|'(?:[^'\\\n]|\\.)++'?|\\"[^"\\]{1,512}\\["]"""
     r"""|[^\s;"'&=\\][^;"'&=\n]{0,63}(?=;\s?\w[\w ]{0,30}=)"""
-    r"""|(?:(?:basic|bearer|token|apikey|negotiate)\s{1,3})?[^\s,;&"'\\]{3,}+)""",
+    r"""|(?:(?:basic|bearer|token|apikey|negotiate)\s{1,3})?(?:[^\s,;&"'\\]|&(?!\w{1,8};|[\w.\[\]-]{1,64}=)){3,}+)""",
     re.IGNORECASE,
 )
 _FLAG = re.compile(
-    rf"""((?<!\S)--?[\w-]{{0,40}}?(?:{_SECRET})\s{{1,3}}|\bsshpass\s{{1,3}}-p\s{{0,3}}|\bredis-cli\b[^\n|;]{{0,200}}?\s-a\s{{1,3}}"""
+    rf"""((?<![^\s"'\[(,])--?[\w-]{{0,40}}?(?:{_SECRET})(?:\s{{1,3}}|["'],\s{{0,3}}["']|,\s{{0,3}}(?=[^\s,\]]{{0,40}}\d))"""
+    r"""|\bsshpass\s{1,3}-p\s{0,3}|\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,3}"""
     r"""|\b(?:mongo\w{0,5}|docker\s{1,3}login)\b[^\n|;]{0,200}?\s-p\s{1,3}"""
-    r"""|\blogin\s{1,3}\S{1,100}\s{1,3}password\s{1,3}|\b(?:password|identified\s{1,3}by)\s{1,3}(?='))"""
+    r"""|\blogin\s{1,3}\S{0,99}[^\s:;,.]\s{1,3}password\s{1,3}(?!(?:is|was|has|for|of|to|and|from|reset|change[ds]?)\b)"""
+    rf"""|\b(?:{_PASSWORD})\s{{1,3}}(?=["'])|\bidentified\s{{1,3}}by\s{{1,3}}(?='))"""
     rf"""(?!-|["']?\[redacted|{_STATE})("[^"\n]++"|'[^'\n]++'|[^\s"']++)""",
     re.IGNORECASE,
 )
+_PHRASE = re.compile(
+    rf"""(\b(?:pass[ -]?phrase|(?:seed|recovery)[ -]phrase|mnemonic):\s{{1,3}})(?![\[<{{`]|{_STATE}|{_PROSE})"""
+    r"""[^\n,;."'&]{3,200}""",
+    re.IGNORECASE,
+)
+"""Several words are one secret."""
+_SAID = re.compile(
+    rf"""((?:(?P<word>{_PASSWORD}|\b(?-i:AUTH)(?:\sdefault)?)|{_KEY}|token|secret)["'`*]{{0,3}}"""
+    r"""(?:\s{1,3}(?:(?:(?:(?:re)?set|changed|updated)\s)?to|is|was|are|[:=-]?>|→)\s{1,3}|\s{1,3}|\s?\()["'`*]{0,3})"""
+    r"""(?!(?:sha|md|argon|pbkdf|blake|utf|base|aes|oauth|[rehp]s|ipv|http)[\d_]{1,5}[a-z]{0,2}\b|&)"""
+    # A word with a letter and a digit; of tokens and keys a longer one, with two. Names of pods, hosts and files go on.
+    r"""(?:(?(word)(?=[^\s\d]{0,40}\d)(?=[^\sA-Za-z]{0,40}[A-Za-z])[\w!#$%^&?+~@]{5,}+"""
+    r"""|(?=[A-Za-z~+]{0,40}\d[A-Za-z~+]{0,40}\d)(?=[\d~+]{0,40}[A-Za-z])[A-Za-z0-9~+]{8,}+"""
+    r"""))(?=[\s,;:)"'`*]|[.!?](?:\s|$)|$)""",
+    re.IGNORECASE,
+)
+"""A secret in a sentence, by its looks: what is all letters cannot be told from a word."""
+_CALLED = re.compile(
+    r"(\bcredentials?\s{1,3}(?:(?:are|is|of|for)\s)?[\w.@-]{1,64}:)(?=[^\s:\d]{0,40}\d)"
+    r"""[^\s:,;"']{5,64}(?=[\s,;.)]|$)""",
+    re.IGNORECASE,
+)
+_GO_DSN = re.compile(r"(?<![\w.-])[\w.-]{1,64}:[^\s@:]{1,100}@(?=(?:tcp|udp|unix)\()")
 _MYSQL = re.compile(r"""(\b(?:mysql|mariadb)[^\n|;]{0,200}?\s-p)['"]?[^\s'"]++""")
 _LOGIN = re.compile(r"""((?<!\S)(?:-u|--(?:proxy-)?user)[ =]{1,3}["']?)(?!\d+:\d+)[^\s:"']{1,200}:[^\s"']++""")
 _HASH = re.compile(
     r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{40,}+|\$(?:1|5|6|y|apr1)\$[^\s$:]{1,60}\$[./A-Za-z0-9]{20,}+|\$argon2\w{1,2}\$[^\s:]{20,}+"
 )
-_ONE_TIME = re.compile(r"\b((?:otp|cvv2?|cvc2?|pin(?=\W{1,4}\d{4}))\s{0,3}[=:]\s{0,3})\d{3,8}\b", re.IGNORECASE)
+_ONE_TIME = re.compile(
+    r"\b((?:otp|cvv2?|cvc2?|pin(?=\W{1,4}\d{4}| is \d{4}))(?:\s{0,3}[=:]\s{0,3}| is )|"
+    r"(?:verification|one-time|security|2fa|mfa|sms)[ -](?:code|pin|password)(?:\s{0,3}[=:]\s{0,3}| is | (?=\d{4})))"
+    r"\d{3,8}\b",
+    re.IGNORECASE,
+)
 _EMAIL = re.compile(
     r"(?<![\w.+%-])(?!git@)(?:[\w.+-]|%(?!40))++(?:[@\uff20]|%40)(?!v?\d{1,6}\.\d)(?:[\w-]{1,63}\.){1,8}"
     r"(?!(?:service|socket|timer|mount|target|scope|slice|local|internal|svc)\b)[^\W\d_]{2,24}\b"
@@ -209,8 +250,12 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (_HEADER, r"\1[redacted:secret]"),
     (_BEARER, r"\1\2[redacted:token]"),
     (_BASIC, lambda found: f"{found[1]}[redacted:token]" if _is_login(found[2]) else found[0]),
+    (_PHRASE, r"\1[redacted:secret]"),
     (_PAIR, r"\1[redacted:secret]"),
     (_FLAG, r"\1[redacted:secret]"),
+    (_SAID, r"\1[redacted:secret]"),
+    (_CALLED, r"\1[redacted:secret]"),
+    (_GO_DSN, "[redacted:credentials]@"),
     (_MYSQL, r"\1[redacted:secret]"),
     (_LOGIN, r"\1[redacted:credentials]"),
     (_HASH, "[redacted:hash]"),

@@ -30,7 +30,10 @@ def test_ordinary_alerts_stay_as_they_are(text: str):
              "AB12 ", "bearer ", "bearer a", "-----BEGIN PRIVATE KEY-----", "sk-", "token ", "\\", "a@a-",
              "-u a:", "mysql -p", "redis-cli ", "login a password ", "+1 ", "+1", "$1$a$", "basic aaaaaaaa ", "auth=",
              "cookie:", "a%40", "--token ", "--", "jdbc:oracle:thin:a/", "4111.", "://a:", "password=a;", "a_pass ",
-             "&sig=", "ab12", "\u0301", "password 'a"],
+             "&sig=", "ab12", "\u0301", "password 'a", "password a", "password was to ", "token a", "token a1",
+             "token ~1", "password: must ", "passphrase: a ", "--password,", '"--token",', "a:a@", "a:a", "password:{",
+             "password:{ ", "credentials a:", "AUTH default ", "pin is ", "verification code ", "password=&a",
+             "api key: ", "password ("],
 )  # fmt: skip
 def test_no_text_takes_long(unit: str):
     """A megabyte of whatever a pattern begins with is done in seconds, on a busy machine too."""
