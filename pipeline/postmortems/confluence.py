@@ -8,13 +8,23 @@ _BREAKS = frozenset(
      "ul"]
 )  # fmt: skip
 _SILENT = frozenset(["script", "style", "head", "template"])
+_UNSEEN = re.compile(
+    r"<(script|style)\b(?![^>]*+(?<=/)>).*?(?:</\1\s{0,99}>|\Z)|<!--(?:-?>|.*?(?:--!?>|\Z))|<!\[CDATA\[.*?(?:\]\]>|\Z)"
+    r"|<[!?][^>]*+>?",
+    re.DOTALL | re.IGNORECASE,
+)
+_LOOSE = re.compile(
+    r"""<(?!/[^<>]*+>|[A-Za-z](?:[^<>]*+>|(?:[^<>"']++|"[^"]*+"|'[^']*+'){0,1000}+>))""",
+)
+"""A sign that begins no tag. Python's parser looks for its end from each of them on, and where there is none, through
+all of the page; of a section that is none it knows, it raises AssertionError."""
 _HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
 
 
 def as_markdown(html: str) -> str:
     """The page's content: that of ``main-content`` where there is one, or else all that is not in its head."""
     parser = _Page()
-    parser.feed(html)
+    parser.feed(_LOOSE.sub("&lt;", _UNSEEN.sub("", html)))
     parser.close()
     parser.break_line()
     lines = parser.content if parser.content is not None else parser.lines

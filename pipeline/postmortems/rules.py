@@ -13,7 +13,14 @@ _HEADINGS: dict[str, tuple[str, ...]] = {
     "root_cause": (r"root causes?", r"causes?", r"why did (it|this) happen", r"contributing factors?", r"triggers?"),
     "symptoms": (r"symptoms?", r"summary", r"impact", r"what happened", r"detection", r"overview", r"description"),
     "diagnosis": (r"diagnosis", r"investigation", r"analysis"),
-    "mitigation": (r"mitigations?", r"resolution", r"fix(es|ed)?", r"recovery", r"remediations?", r"how .*resolved"),
+    "mitigation": (
+        r"mitigations?",
+        r"resolution",
+        r"fix(es|ed)?",
+        r"recovery",
+        r"remediations?",
+        r"how .{0,100}resolved",
+    ),
 }
 _LONGEST_TARGET = 256
 """Characters, as the contract has it."""
@@ -210,4 +217,4 @@ def _iso(text: str) -> datetime | None:
 
 def _unlinked(text: str) -> str:
     """Without the addresses that Notion puts behind a name, and Markdown's brackets around it."""
-    return re.sub(r"\[([^\]]*)\]\([^)]*\)|\(https?://[^)]*\)", r"\1", text).strip()
+    return re.sub(r"\[([^\[\]]*+)\]\([^)\[]*+\)|\(https?://[^)]{0,2048}\)", r"\1", text).strip()

@@ -1,5 +1,6 @@
 """Post-mortems as teams export them become incidents, and what no rule finds is told and not made up."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -326,3 +327,43 @@ def test_no_text_breaks_the_readers(text: str):
     """Whatever is between the brackets, there is an outline, and no more is filled than the fields there are."""
     for markdown in (text, of_html(text), of_text(text)):
         assert set(filled(outline(markdown)).fields) <= set(Incident.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("html", "markdown"),
+    [
+        ("<p>a</p><!-- <p>b</p> --><p>c</p>", "a\n\nc"),
+        ("<!--><p>a</p><!--->b", "a\n\nb"),
+        ("<script>if (a.indexOf('<!--')) {}</script><p>a</p><script src='x'/><p>b</p>", "a\n\nb"),
+        ("<![if !supportLists]>1.<![endif]> a <![foo <p>b", "1. a b"),
+        ("<![CDATA[<p>a</p>]]>b", "b"),
+        ("List<String and 1 < 2 and <a title='x > y < z'>c</a>", "List<String and 1 < 2 and c"),
+        ("<p title=it's>a</p>", "a"),
+        ("a <b", "a <b"),
+    ],
+)
+def test_what_is_no_tag_is_text_and_what_is_not_shown_is_not_read(html: str, markdown: str):
+    """Comments, scripts and sections go; a sign that begins no tag stays; a section of no known kind breaks nothing."""
+    assert of_html(html) == markdown
+
+
+def cost(unit: str, size: int) -> float:
+    """Seconds of processor time, the least of three, that a page, a heading and a service of that size take."""
+    text = (unit * (size // len(unit) + 1))[:size]
+    took = []
+    for _ in range(3):
+        started = time.process_time()
+        of_html(text)
+        filled(outline(f"# t\n\nservice: {text}\n\n## {text}\n\nx"))
+        took.append(time.process_time() - started)
+    return min(took)
+
+
+@pytest.mark.parametrize(
+    "unit", ["<!--", "<!-- a", "<?", "<!", "<![", "<![CDATA[", "</", "</a ", "<a", "<a ", "<a b", "<a b='", '<a b="',
+             "a<b", "<script ", "<script>", "</script", "[", "[a](", "[](", "(https://", "how ", "how a "],
+)  # fmt: skip
+def test_a_text_that_is_four_times_as_long_takes_no_sixteen_times_as_long(unit: str):
+    """Whatever a pattern of ours, or Python's own parser, may begin with, and never finds the end of."""
+    small = cost(unit, 20_000)
+    assert cost(unit, 80_000) < 9 * max(small, 0.01)
