@@ -4,7 +4,7 @@ import ipaddress
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(**values)
     _check_security(settings)
     _check_secrets(settings)
-    _check_retention(settings)
+    settings = _retained(settings, told="retention_days" in values)
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
     return settings
@@ -286,23 +286,27 @@ def _check_secrets(settings: Settings) -> None:
             raise Misconfigured(variable, "names nothing between its commas")
 
 
-def _check_retention(settings: Settings) -> None:
-    """What Kafka may deliver again must be known: forgotten, it would be counted and decided a second time."""
+def _retained(settings: Settings, *, told: bool) -> Settings:
+    """What Kafka may deliver again must be known: forgotten, it would be counted and decided a second time.
+
+    A retention that is too short for that is refused; one that nobody ``told`` gives way, and all is kept.
+    """
     days = settings.retention_days
-    if not days:
-        return
-    if settings.topic_retention < 0:
-        raise Misconfigured("RETENTION_DAYS", f"is {days:g}, but TOPIC_RETENTION_HOURS is -1: Kafka forgets nothing",
-                            "0, or how long the topics keep a record")  # fmt: skip
     least = {
         "TOPIC_RETENTION_HOURS and a segment": settings.topic_retention / 24 + _SEGMENT_DAYS,
         "EPISODE_QUIET_SECONDS": settings.episode_quiet_seconds / _DAY,
         "EPISODE_REOPEN_SECONDS": settings.episode_reopen_seconds / _DAY,
     }
     what = max(least, key=lambda name: least[name])
-    if days < least[what]:
-        raise Misconfigured("RETENTION_DAYS", f"{days:g} is shorter than {what}: {least[what]:g} days",
-                            "more, or 0: for ever")  # fmt: skip
+    if not days or (settings.topic_retention >= 0 and days >= least[what]):
+        return settings
+    if not told:
+        return replace(settings, retention_days=0.0)
+    if settings.topic_retention < 0:
+        raise Misconfigured("RETENTION_DAYS", f"is {days:g}, but TOPIC_RETENTION_HOURS is -1: Kafka forgets nothing",
+                            "0, or how long the topics keep a record")  # fmt: skip
+    raise Misconfigured("RETENTION_DAYS", f"{days:g} is shorter than {what}: {least[what]:g} days",
+                        "more, or 0: for ever")  # fmt: skip
 
 
 def _is_loopback(host: str) -> bool:
