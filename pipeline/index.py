@@ -104,8 +104,8 @@ class Index:
         beside = await self._near_titles({best[0].point: best[0].known for best in fused if best})
         passed = {_point_id(name) for name in hidden}
         return [
-            _found(query, vector, terms.words, best, by_meaning, _others(best, beside, passed), limit)
-            for query, vector, terms, best, (by_meaning, _) in zip(queries, dense, sparse, fused, hits, strict=True)
+            _found(query, terms.words, best, by_meaning, _others(best, beside, passed), limit)
+            for query, terms, best, (by_meaning, _) in zip(queries, sparse, fused, hits, strict=True)
         ]
 
     async def _known(self, ids: Collection[int]) -> dict[int, "_Known"]:
@@ -240,12 +240,18 @@ def _limits(hidden: Collection[str], only: Mapping[str, str]) -> Limits:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """An incident as an answer to a query: its cosine, and the ``score`` that orders it."""
+    """An incident as an answer to a query: its cosines, ``whole`` and by ``title``, and the ``score`` for the order."""
 
     point: int
     known: _Known
-    cosine: float
+    whole: float
+    title: float
     score: float
+
+    @property
+    def cosine(self) -> float:
+        """How near it is, by the nearer of its vectors."""
+        return max(self.whole, self.title)
 
 
 def _fused(
@@ -261,43 +267,41 @@ def _fused(
     found = {point: known[point] for point in {**by_meaning, **by_words} if point in known}
     if not found:
         return []
-    # The nearer of its two vectors, also of what was found by its words alone.
-    nearer = (np.stack([one.vectors for one in found.values()]) @ np.asarray(vector, np.float32)).max(axis=1)
+    # Of both vectors, also of what was found by its words alone.
+    cosines = np.stack([one.vectors for one in found.values()]) @ np.asarray(vector, np.float32)
     most = (words_asked + _SHORT) * math.log(1 + size)
     kind, service = query.kind, query.service
     hits: dict[int, _Hit] = {}
-    for (point, one), cosine in zip(found.items(), nearer.tolist(), strict=True):
+    for (point, one), (whole, title) in zip(found.items(), cosines.tolist(), strict=True):
         score = (
-            cosine
+            max(whole, title)
             + _WORDS_SHARE * by_words.get(point, 0.0) / most
             + _SAME_ERROR * bool(kind and one.payload["error_type"] == kind)
             + _SAME_SERVICE * bool(service and one.payload["service"] == service)
             - _FAILED * (one.payload["outcome"] == "failed")
         )
-        hits[point] = _Hit(point, one, cosine, score)
+        hits[point] = _Hit(point, one, whole, title, score)
     return [hits[point] for point in sorted(hits, key=lambda point: (-hits[point].score, point))]
 
 
 def _found(
-    query: Query, vector: list[float], terms: list[int], hits: Sequence[_Hit], by_meaning: Hits,
-    beside: Sequence[float], limit: int,
-) -> Found:  # fmt: skip
+    query: Query, terms: list[int], hits: Sequence[_Hit], by_meaning: Hits, beside: Sequence[float], limit: int
+) -> Found:
     """``beside``: the cosines of the first one's title with other ones."""
     if not hits:
         return Found([], Signals())
     first = hits[0]
-    whole, title = (first.known.vectors @ np.asarray(vector, np.float32)).tolist()
     rivals = _rivals(hits)
     kind = query.kind
     signals = Signals(
-        similarity=round(whole, 4),
+        similarity=round(first.whole, 4),
         margin=round(first.score - rivals[0], 4),
         coverage=round(sum(term in first.known.terms for term in terms) / len(terms), 4) if terms else 0.0,
         exact=float(bool(kind) and kind == first.known.payload["error_type"]),
         agreement=float(first.cosine >= max(hit.cosine for hit in hits)),
         clearance=round(clearance(first.score, rivals), 4),
         lead=round(first.cosine - just_near(list(by_meaning.values())), 4),
-        distinct=round(distinctness(title, beside), 4),
+        distinct=round(distinctness(first.title, beside), 4),
     )
     evidence = [
         msgspec.structs.replace(hit.known.evidence, score=round(min(max(hit.cosine, -1.0), 1.0), 4))
