@@ -20,6 +20,8 @@ def message(value: bytes | None, headers: Headers | None = None, offset: int = 0
     return Message("anomalies", 0, offset, None, value, headers or [], 1_700_000_000_000)
 
 
+_EVENT = b'{"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {"error_type": "a"}}'
+
 BAD = {
     "tombstone": None,
     "empty": b"",
@@ -67,6 +69,8 @@ BAD = {
     "binary": bytes(range(256)),
     "avro magic": b"\x00\x00\x00\x00\x01\x02",
     "CloudEvent with bad data": b'{"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {"x": 1}}',
+    "CloudEvent with NUL in its id": _EVENT.replace(b'"1"', b'"\\u0000"'),
+    "CloudEvent with NUL in its data": _EVENT.replace(b'"a"', b'"\\u0000"'),
     "CloudEvent with a number as id": b'{"specversion": "1.0", "id": 1, "source": "s", "type": "t", "data": {}}',
 }
 
@@ -118,6 +122,11 @@ def test_a_cloud_event_in_binary_mode_gives_its_id_and_the_body_wins():
     headers = [("ce_id", b"7"), ("ce_source", b"/mon")]
     assert ingest.decode(message(b'{"error_type": "a"}', headers), LIMIT).id == "/mon#7"
     assert ingest.decode(message(b'{"error_type": "a", "id": "own"}', headers), LIMIT).id == "own"
+
+
+def test_an_id_in_headers_is_text_that_postgres_takes():
+    with pytest.raises(Rejected, match="NUL"):
+        ingest.decode(message(b'{"error_type": "a"}', [("ce_id", b"7\x00"), ("ce_source", b"/mon")]), LIMIT)
 
 
 def test_an_id_comes_from_the_place_in_kafka_and_from_nothing_else():
