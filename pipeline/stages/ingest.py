@@ -19,6 +19,9 @@ _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=1)
 """How far a producer's clock may be ahead of ours. A record from farther on is no time either: microseconds, say."""
 
+_LONGEST_ID = 256
+"""Characters, as of an anomaly's own."""
+
 _BACKSLASH, _QUOTE = b'\\"'
 
 _ORIGIN = re.compile(rb"[!-.0-~]{1,64}/\d{1,10}/\d{1,19}/-?\d{1,19}")
@@ -106,8 +109,7 @@ def decision_id(episode_id: str, revision: int) -> str:
 def _unwrapped(value: bytes, headers: dict[str, bytes]) -> tuple[bytes, str | None]:
     """The anomaly's JSON, and the CloudEvent's id where it came in an envelope or with ce_ headers."""
     ce_id = headers.get("ce_id")
-    source = (headers.get("ce_source") or b"").decode(errors="replace")
-    event_id = f"{source}#{ce_id.decode(errors='replace')}"[:256] if ce_id else None
+    event_id = _event_id(_told(headers.get("ce_source") or b""), _told(ce_id)) if ce_id else None
     if b'"specversion"' not in value:
         return value, event_id
     try:
@@ -117,10 +119,21 @@ def _unwrapped(value: bytes, headers: dict[str, bytes]) -> tuple[bytes, str | No
     if not {"specversion", "id", "source", "type", "data"} <= envelope.keys():
         return value, event_id
     try:
-        names = [msgspec.json.decode(envelope[name], type=str) for name in ("source", "id")]
+        source, name = (msgspec.json.decode(envelope[name], type=str) for name in ("source", "id"))
     except msgspec.MsgspecError as exc:
         raise Rejected(f"not a CloudEvent: {exc}") from exc
-    return bytes(envelope["data"]), "#".join(names)[:256]
+    return bytes(envelope["data"]), _event_id(source, name)
+
+
+def _event_id(source: str, name: str) -> str:
+    """One id of the two. Where that is too long it is no piece of it, which other events could share."""
+    whole = f"{source}#{name}"
+    return whole if len(whole) <= _LONGEST_ID else f"ce_{digest([source, name])}"
+
+
+def _told(header: bytes) -> str:
+    """Its text; what is no UTF-8 is spelled out, so that two differ as their bytes do."""
+    return header.decode(errors="backslashreplace")
 
 
 def check_text(text: str) -> None:

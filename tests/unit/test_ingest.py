@@ -129,6 +129,20 @@ def test_an_id_in_headers_is_text_that_postgres_takes():
         ingest.decode(message(b'{"error_type": "a"}', [("ce_id", b"7\x00"), ("ce_source", b"/mon")]), LIMIT)
 
 
+def test_two_cloud_events_have_two_ids_however_long_their_source_is():
+    """An id that is cut would be that of all its source's events, and all but the first would count for repeats."""
+    source = "https://monitoring.example.com/" + "x" * 300
+    found = {
+        ingest.decode(message(_EVENT.replace(b'"s"', f'"{source}"'.encode()).replace(b'"1"', name)), LIMIT).id
+        for name in (b'"1"', b'"2"')
+    }
+    for name in (b"1", b"2", b"\xfe", b"\xff"):
+        headers = [("ce_id", name), ("ce_source", source.encode())]
+        found.add(ingest.decode(message(b'{"error_type": "a"}', headers), LIMIT).id)
+    assert len(found) == 4  # those of 1 and 2 are the same in both modes
+    assert all(len(name or "") <= 256 for name in found)
+
+
 def test_an_id_comes_from_the_place_in_kafka_and_from_nothing_else():
     """Redelivery gives the same id; another offset or another life of the topic gives another."""
     anomaly = Anomaly(error_type="a")
