@@ -30,8 +30,16 @@ def message_of(record: Any) -> Message:
     """A consumer's record as a value of ours."""
     return Message(
         record.topic(), record.partition(), record.offset(), record.key(), record.value(),
-        record.headers() or [], record.timestamp()[1],
+        _headers(record), record.timestamp()[1],
     )  # fmt: skip
+
+
+def _headers(record: Any) -> Headers:
+    """Those of a record; none where a name is no UTF-8, which Kafka allows and confluent-kafka cannot read."""
+    try:
+        return record.headers() or []
+    except (SystemError, UnicodeDecodeError):  # the one comes of the other, which nobody looks after in there
+        return []
 
 
 def common(settings: Settings) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer import message_accumulator, producer
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
@@ -17,6 +20,7 @@ from pipeline.settle import Rejection
 from tests import brokers
 from tests.conftest import on
 from tests.program import until
+from tests.unit.test_headers import NoText
 
 
 @pytest.fixture
@@ -110,6 +114,26 @@ async def test_a_tail_says_when_the_backlog_has_come_and_goes_on(kafka_server: b
             assert await first(batches, 1) == [b"5"]
     finally:
         await sender.close()
+
+
+async def test_a_header_whose_name_is_no_text_stops_no_reader(
+    kafka_server: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+):
+    """Kafka takes any bytes for one: the record comes without its headers, and so does what follows."""
+    for module in (message_accumulator, producer):
+        monkeypatch.setattr(module, "DefaultRecordBatchBuilder", _DefaultRecordBatchBuilderPy)
+    settings = topics(on(kafka_server))
+    await kafka.create_topics(settings)
+    topic = settings.topic_decisions
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka) as foreign:
+        await foreign.send_and_wait(topic, b"odd", partition=0, headers=[(NoText("x"), b"1")])
+        await foreign.send_and_wait(topic, b"next", partition=0, headers=[("y", b"2")])
+    read = [(message.value, message.headers) for message in await kafka.read_all(settings, topic)]
+    assert read == [(b"odd", []), (b"next", [("y", b"2")])]
+    async with kafka.tail(settings, [topic], 100) as batches:
+        assert await first(batches, 2) == [b"odd", b"next"]
+    async with kafka.subscribe(settings, [topic], f"group-{uuid4().hex[:8]}") as batches:
+        assert await first(aiter(batches), 2) == [b"odd", b"next"]
 
 
 async def test_a_tail_notices_that_its_topic_was_made_anew(
