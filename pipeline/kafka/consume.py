@@ -87,9 +87,9 @@ class Subscription:
                     self._current = {(message.topic, message.partition) for message in batch}
                     self._idle.clear()
                     return batch
-            await self._some.wait()
             if self._task is not None and self._task.done():
                 self._task.result()
+            await self._some.wait()
 
     def _done(self) -> None:
         with self._lock:

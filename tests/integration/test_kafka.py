@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline import kafka, watch, worker
 from pipeline.errors import Unavailable
-from pipeline.kafka import send
+from pipeline.kafka import consume, send
 from pipeline.settings import Settings
 from pipeline.settle import Rejection
 from tests import brokers
@@ -134,6 +134,31 @@ async def test_a_header_whose_name_is_no_text_stops_no_reader(
         assert await first(batches, 2) == [b"odd", b"next"]
     async with kafka.subscribe(settings, [topic], f"group-{uuid4().hex[:8]}") as batches:
         assert await first(aiter(batches), 2) == [b"odd", b"next"]
+
+
+async def test_a_subscription_whose_poll_fails_under_work_says_so(
+    kafka_server: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing more would come: whoever iterates is told, and does not wait for ever."""
+    settings = topics(on(kafka_server))
+    await kafka.create_topics(settings)
+    sender = kafka.Sender(settings)
+
+    def fail(_: object) -> list[object]:
+        raise RuntimeError("the consumer is broken")
+
+    try:
+        await sender.send(settings.topic_decisions, b"k", b"1")
+        async with kafka.subscribe(settings, [settings.topic_decisions], f"group-{uuid4().hex[:8]}") as batches:
+            following = aiter(batches)
+            async with asyncio.timeout(60):
+                assert await first(following, 1) == [b"1"]
+                monkeypatch.setattr(consume, "_records", fail)
+                await asyncio.wait({task for task in asyncio.all_tasks() if task.get_name() == "kafka-subscription"})
+                with pytest.raises(RuntimeError, match="is broken"):
+                    await anext(following)
+    finally:
+        await sender.close()
 
 
 async def test_a_tail_notices_that_its_topic_was_made_anew(
