@@ -146,6 +146,7 @@ def build(
         page, headers = dashboard(settings)
         return Response(page, media_type=MediaType.HTML, headers=headers)
 
+    tokens = tokens_of(settings)
     signed = {slack.PATH, *(f"{problems.WEBHOOKS}{source}" for source in webhooks.signatures(settings))}
     verdicts = feedback.Verdicts(settings, record, sender, catalogue)
     static = create_static_files_router(
@@ -169,9 +170,9 @@ def build(
             render_plugins=[_DocsPage(path="/"), _Description(path="/openapi.json")],
         ),
         request_max_body_size=MAX_BODY,
-        before_request=problems.admission(settings.origins, tokens_of(settings), signed),
+        before_request=problems.admission(settings.origins, tokens, signed),
         exception_handlers={
-            HTTPException: problems.refused, Unavailable: problems.away, Rejected: problems.bad,
+            HTTPException: problems.refusing(tokens, signed), Unavailable: problems.away, Rejected: problems.bad,
             RecursionError: problems.too_deep, UnicodeDecodeError: problems.no_text, Exception: problems.bug,
         },
     )  # fmt: skip

@@ -8,6 +8,7 @@ import msgspec.inspect
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.utils import normalize_path
 from msgspec.inspect import Type
 
 from pipeline.errors import Rejected, Unavailable
@@ -46,8 +47,8 @@ def _refuse_unknown(request: Request[Any, Any, Any], tokens: Collection[bytes], 
     ``signed`` are paths of it whose handlers check a signature. A sender that has its token in its address shows it
     only to who asks with ``Basic``; a browser would ask its user then, so that is for webhooks alone.
     """
-    path = request.scope["path"]
-    if not request.scope["path_template"].startswith(API) or path in signed:
+    path = normalize_path(request.scope["path"])
+    if not f"{path}/".startswith(API) or path in signed:
         return
     if not shows(request.headers.get("authorization", ""), tokens):
         challenge = 'Basic realm="PulseGuard", Bearer' if path.startswith(WEBHOOKS) else "Bearer"
@@ -79,8 +80,24 @@ def _refuse_nul(request: Request[Any, Any, Any]) -> None:
             raise HTTPException(f"{name}: a NUL is no text", status_code=400)
 
 
+def refusing(
+    tokens: Collection[bytes] | None, signed: Collection[str]
+) -> Callable[[Request[Any, Any, Any], HTTPException], Response[dict[str, Any]]]:  # fmt: skip
+    """What litestar or a handler refuses. Where no route was found nobody was asked for a token yet."""
+
+    def answer(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
+        if tokens is not None and "path_template" not in request.scope:
+            try:
+                _refuse_unknown(request, tokens, signed)
+            except HTTPException as unknown:
+                exc = unknown
+        return refused(request, exc)
+
+    return answer
+
+
 def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dict[str, Any]]:
-    """What litestar or a handler refuses."""
+    """What is wrong with the request, whoever refuses it."""
     if not isinstance(exc.extra, list):
         return _problem(exc.status_code, exc.detail[:2000], exc.headers)
     handler = request.route_handler

@@ -120,6 +120,29 @@ def test_no_other_spelling_of_a_path_goes_around_it(guarded: TestClient[Any], pa
     assert guarded.get(f"http://testserver.local{path}").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/nothing", 404), ("GET", "/v1/decisions/d/nothing", 404), ("POST", "/v1/webhooks/grafana/more", 404),
+     ("GET", "/v1", 404), ("GET", "//v1//nothing", 404), ("PUT", "/v1/incidents", 405), ("GET", "/v1/anomalies", 405)],
+)  # fmt: skip
+def test_what_is_not_there_is_told_to_who_shows_the_token(
+    guarded: TestClient[Any], method: str, path: str, status: int
+) -> None:
+    """No path of the API tells a stranger whether it is one; a wrong method does not, either."""
+    challenge = 'Basic realm="PulseGuard", Bearer' if "webhooks" in path else "Bearer"
+    url = f"http://testserver.local{path}"
+    assert asked(guarded, method, url, {}) == asked(guarded, method, url, bearer("wrong")) == (401, challenge)
+    assert asked(guarded, method, url, bearer(TOKEN)) == (status, None)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/v1x", 404),
+                                                        ("PUT", "/healthz", 405), ("GET", slack.PATH, 405)])  # fmt: skip
+def test_what_is_not_there_outside_of_the_api_asks_for_nothing(
+    guarded: TestClient[Any], method: str, path: str, status: int
+) -> None:
+    assert asked(guarded, method, path, {}) == (status, None)
+
+
 @pytest.mark.parametrize(("source", "setting", "header"), SIGNED)
 def test_a_webhook_is_asked_for_its_signature_or_else_for_the_token(source: str, setting: str, header: str) -> None:
     """A sender that signs shows nothing else. Where its secret is not set the token is what guards it."""
