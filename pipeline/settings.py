@@ -3,6 +3,7 @@
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@:*A-Z\[\]]+)(:\d{1,5})?")
+"""As a browser says it, which is compared letter by letter."""
 _PORTS = 65_535
 _DAY = 86_400
 _SEGMENT_DAYS = 8
@@ -218,6 +221,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
     settings = Settings(**values)
     _check_security(settings)
     _check_secrets(settings)
+    _check_origins(settings)
     settings = _retained(settings, told="retention_days" in values)
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
@@ -284,6 +288,14 @@ def _check_secrets(settings: Settings) -> None:
     ):  # fmt: skip
         if value and not listed(value):
             raise Misconfigured(variable, "names nothing between its commas")
+
+
+def _check_origins(settings: Settings) -> None:
+    """What no browser says would never be allowed, and nobody would know why."""
+    for origin in sorted(settings.origins):
+        if _ORIGIN.fullmatch(origin) is None:
+            raise Misconfigured("ALLOW_ORIGINS", f"{origin!r} is no origin as browsers say it",
+                                "https://HOST or https://HOST:PORT in small letters, without a path or *")  # fmt: skip
 
 
 def _retained(settings: Settings, *, told: bool) -> Settings:

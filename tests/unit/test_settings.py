@@ -29,6 +29,23 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "https://*.ours.example", "null", "ours.example", "https://ours.example/", "https://ours.example/page",
+     "https://Ours.example", "https://", "https://x@ours.example", "https://ours.example:", "https://ours.example:https"],
+)  # fmt: skip
+def test_what_no_browser_calls_an_origin_is_refused(origin: str):
+    """It would match nothing, or, with a star where one is understood, everybody."""
+    with pytest.raises(Misconfigured, match=r"^ALLOW_ORIGINS: .* is no origin .*https://HOST:PORT"):
+        read({"ALLOW_ORIGINS": f"https://ours.example,{origin}"})
+
+
+def test_what_browsers_call_an_origin_is_taken():
+    told = ["https://ours.example", "http://127.0.0.1:8000", "http://[::1]:8000", "https://x-1.ours_2.example:8443",
+            "chrome-extension://abcdefgh"]  # fmt: skip
+    assert read({"ALLOW_ORIGINS": " , ".join(told) + ","}).origins == set(told)
+
+
 @pytest.mark.parametrize(("variable", "value"), WRONG, ids="=".join)
 def test_a_wrong_value_is_refused(variable: str, value: str):
     with pytest.raises(Misconfigured) as caught:

@@ -135,8 +135,10 @@ def test_what_is_not_there_is_told_to_who_shows_the_token(
     assert asked(guarded, method, url, bearer(TOKEN)) == (status, None)
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/v1x", 404),
-                                                        ("PUT", "/healthz", 405), ("GET", slack.PATH, 405)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("GET", "/v1x", 404), ("PUT", "/healthz", 405), ("GET", slack.PATH, 405)],
+)
 def test_what_is_not_there_outside_of_the_api_asks_for_nothing(
     guarded: TestClient[Any], method: str, path: str, status: int
 ) -> None:
@@ -174,6 +176,44 @@ def test_another_sites_page_is_refused_with_the_token_too(headers: dict[str, byt
         for shown in (basic(TOKEN), bearer(TOKEN)):
             assert gateway.post("/v1/anomalies", content=b"", headers=headers | shown).status_code == status
         assert gateway.post("/v1/anomalies", content=b"", headers=headers).status_code == 401
+
+
+OURS, EVIL = "https://ours.example", "https://evil.example"
+
+
+@pytest.mark.parametrize("path", ["/v1/anomalies", "/v1/decisions", "/v1/silences/s", "/v1/webhooks/grafana"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_a_page_of_an_allowed_origin_may_send_the_token(path: str, method: str) -> None:
+    """Its browser asks first, and without it. Nobody else's page is told so."""
+    asks = {"access-control-request-method": method, "access-control-request-headers": "authorization, content-type"}
+    with client(api_token=TOKEN, allow_origins=f"https://other.example,{OURS}") as gateway:
+        answer = gateway.options(path, headers={"origin": OURS, **asks})
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, OURS)
+        allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+        assert {"authorization", "content-type"} <= set(allowed)
+        assert method in answer.headers["access-control-allow-methods"].split(", ")
+        assert "access-control-allow-credentials" not in answer.headers
+        for stranger in (EVIL, "https://ours.example.evil.example", "http://ours.example", "null"):
+            answer = gateway.options(path, headers={"origin": stranger, **asks})
+            assert answer.status_code == 400
+            assert "access-control-allow-origin" not in answer.headers
+        assert asked(gateway, "OPTIONS", path, {})[0] == 401
+    for other in (client(api_token=TOKEN), client()):
+        with other as gateway:
+            assert "access-control-allow-origin" not in gateway.options(path, headers={"origin": OURS, **asks}).headers
+
+
+@pytest.mark.parametrize(
+    ("path", "shown", "status"),
+    [("/v1/actions", TOKEN, 200), ("/v1/actions", "wrong", 401), ("/v1/nothing", TOKEN, 404),
+     ("/v1/nothing", "wrong", 401), ("/healthz", "", 200)],
+)  # fmt: skip
+def test_an_allowed_origin_reads_the_answer_whatever_it_is(path: str, shown: str, status: int) -> None:
+    """A 401 too: else its page could not tell a wrong token from a gateway that is away."""
+    with client(api_token=TOKEN, allow_origins=OURS) as gateway:
+        for origin, readable in ((OURS, OURS), (EVIL, None)):
+            answer = gateway.get(path, headers={"origin": origin, **bearer(shown)})
+            assert (answer.status_code, answer.headers.get("access-control-allow-origin")) == (status, readable)
 
 
 @pytest.mark.parametrize(
