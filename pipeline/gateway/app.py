@@ -13,7 +13,7 @@ import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get, post
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import CacheControlHeader
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
@@ -153,6 +153,8 @@ def build(
     static = create_static_files_router(
         "/static", [Path(__file__).parent / "dashboard"], include_in_schema=False,
         cache_control=CacheControlHeader(no_cache=True),  # modules of two releases do not go together
+        # What the file system refuses (a file as a folder, a name too long) litestar takes for its own fault.
+        exception_handlers={InternalServerException: problems.no_file},
     )  # fmt: skip
     return Litestar(
         [

@@ -122,6 +122,11 @@ def bad(_: Request[Any, Any, Any], exc: Rejected) -> Response[dict[str, Any]]:
     return _problem(400, exc.reason)
 
 
+def no_file(_: Request[Any, Any, Any], __: HTTPException) -> Response[dict[str, Any]]:
+    """404: a path that no file can have."""
+    return _problem(404, "there is no such file")
+
+
 def too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[dict[str, Any]]:
     """400: only a body can nest so deep."""
     return _problem(400, "the body is nested too deeply")

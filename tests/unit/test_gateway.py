@@ -132,3 +132,11 @@ def test_a_wrong_method_is_told_the_right_ones():
     with client() as gateway:
         answer = gateway.put("/v1/incidents")
     assert (answer.status_code, set(answer.headers["allow"].split(", "))) == (405, {"GET", "POST", "OPTIONS"})
+
+
+@pytest.mark.parametrize("path", ["nothing.js", "app.js/more", "a" * 5000, "..%2fapp.py", "%2e%2e/app.py", "%ff"])
+def test_a_file_that_cannot_be_is_not_there(path: str):
+    """Whatever the file system says of it."""
+    with client() as gateway:
+        assert [gateway.request(method, f"/static/{path}").status_code for method in ("GET", "HEAD")] == [404, 404]
+        assert gateway.get("/static/app.js").status_code == 200
