@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import VERSION, endpoints, kafka, settings
-from pipeline.console import PAGE, completed, err, harmless, opened_record, out, run_async
+from pipeline.console import PAGE, completed, err, harmless, opened_record, out, plain, run_async, typed
 from pipeline.dlq import dlq_cli
 from pipeline.errors import Misconfigured, PulseGuardError
 from pipeline.incidents import incidents_cli
@@ -63,11 +63,14 @@ def up(
     err.print("starting; the first time takes longest …")
     from pipeline import app, demo
 
+    def say(said: str) -> None:
+        err.print(plain(said), soft_wrap=True)
+
     async def ready(running: Settings) -> None:
         _print_endpoints(running)
         _background.add(asyncio.create_task(_show_decisions(running)))
         if demo_run:
-            _background.add(asyncio.create_task(demo.play(running, err.print)))
+            _background.add(asyncio.create_task(demo.play(running, say)))
 
     run_async(app.up(current, ready))
 
@@ -280,7 +283,7 @@ def doctor_command() -> None:
     with err.status("asking each part …"):  # one that does not answer is waited for
         checks = run_async(doctor.examine(completed()))
     for check in checks:
-        table.add_row(check.part, _STATES[check.healthy], escape(check.detail))
+        table.add_row(check.part, _STATES[check.healthy], plain(check.detail))
     out.print(table)
     if any(check.healthy is False for check in checks):
         raise typer.Exit(1)
@@ -344,11 +347,12 @@ def _unfolded(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappin
 def _print_endpoints(running: Settings) -> None:
     table = Table("part", "where", title="PulseGuard is ready")
     lines = endpoints.as_lines(running)
-    table.add_row("Kafka", f"{lines['KAFKA_BOOTSTRAP_SERVERS']}" + (" (embedded)" if running.kafka_is_embedded else ""))
-    table.add_row("PostgreSQL", "see `pulseguard env`")  # it holds a password, and 80 columns hold no URL
+    embedded = " (embedded)" if running.kafka_is_embedded else ""
+    table.add_row("Kafka", plain(f"{lines['KAFKA_BOOTSTRAP_SERVERS']}{embedded}"))
+    table.add_row("PostgreSQL", plain(f"see `{typed('env')}`"))  # it holds a password, and 80 columns hold no URL
     table.add_row("dashboard, API", f"{lines['HTTP_URL']}/  {lines['HTTP_URL']}/docs")
     table.add_row("live feed", lines["RELAY_URL"])
-    table.add_row("model", running.llm_model or "none: the nearest-incident rule decides")
+    table.add_row("model", plain(running.llm_model or "none: the nearest-incident rule decides"))
     slack = "configured" if running.slack_webhook_url or running.slack_bot_token else "none: shown in the log"
     table.add_row("Slack", "silent: SHADOW is set" if running.shadow else slack)
     out.print(table)

@@ -1,11 +1,16 @@
 """What the commands share: where they print, and how they run, find the settings and open the record."""
 
 import asyncio
+import shlex
+import shutil
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
+from rich.text import Text
 
 from pipeline import endpoints, settings
 from pipeline.settings import Settings
@@ -31,10 +36,25 @@ def harmless(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
 
 
+def plain(text: str) -> Text:
+    """Text from outside: no markup, and nothing that a terminal would obey."""
+    return Text(harmless(text))
+
+
 def escaped(raw: bytes, kept: str = "") -> str:
     """Bytes from outside, what a terminal would obey and what is no UTF-8 spelled out; ``kept`` stands as it is."""
     text = raw.decode(errors="backslashreplace")
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def typed(command: str) -> str:
+    """A command of the program as it can be typed: by the path by which it was started, unless its name is found."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m {called.parent.name} {command}"
+    found = shutil.which(called.name)
+    by_name = found is not None and called.exists() and called.samefile(found)
+    return f"{called.name if by_name else shlex.quote(str(called))} {command}"
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.console import typed
 from pipeline.kafka import Sender
 from pipeline.settings import Settings
 
@@ -44,7 +45,7 @@ async def play(settings: Settings, say: Callable[[str], None]) -> None:
                 for n in range(STORM)
             )
         )
-        say("and one that nobody can read: see `pulseguard dlq list`")
+        say(f"and one that nobody can read: see `{typed('dlq list')}`")
         await sender.send(settings.topic_anomalies, None, b'{"error_type": ')
     finally:
         await sender.close()
