@@ -15,11 +15,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.console import err
+from pipeline.console import err, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
 from pipeline.evaluate import Shelf
-from pipeline.explain import plain
 from pipeline.index import Index
 from pipeline.knowledge import read_incidents
 from pipeline.measure import fresh_index

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline import kafka, letters, settings
-from pipeline.console import completed, err, escaped, harmless, out, run_async
+from pipeline.console import completed, err, escaped, out, plain, run_async
 from pipeline.times import moment
 from schemas.dead_letter import Reason
 
@@ -41,8 +40,8 @@ def dlq_list(
         origin = letters.about(letter)
         where = f"{origin['topic']}/{origin['partition']}@{origin['offset']}"
         size = str(len(letter.value or b""))
-        shown = escape(harmless(origin["message"][:100]))
-        table.add_row(letters.place(letter), origin["time"], where, origin["reason"], shown, size)
+        texts = (letters.place(letter), origin["time"], where, origin["reason"], origin["message"][:100], size)
+        table.add_row(*map(plain, texts))
     out.print(table)
 
 
@@ -70,7 +69,7 @@ def dlq_export(
     found = letters.lines(_dead_letters(reason, topic, since, text))
     with path.open("wb") as file:
         written = sum(1 for line in found if file.write(line))
-    out.print(f"{written} written to {path}")
+    out.print(plain(f"{written} written to {path}"), soft_wrap=True)
 
 
 @dlq_cli.command("retry")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.confidence import features_of
-from pipeline.console import harmless
+from pipeline.console import plain
 from pipeline.errors import Rejected
 from pipeline.stages.record import Record
 from schemas import Decision, Explanation, ModelCall, Provenance
@@ -34,11 +34,6 @@ def shown(explanation: Explanation) -> RenderableType:
     else:
         parts += [_confidence(decision, provenance), *_calls(decision, provenance)]
     return Group(*parts, _timings(decision))
-
-
-def plain(text: str) -> Text:
-    """Text from outside: no markup, and nothing that a terminal would obey."""
-    return Text(harmless(text))
 
 
 def _headline(decision: Decision) -> RenderableType:

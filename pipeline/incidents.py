@@ -7,12 +7,12 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pipeline import settings
 from pipeline.catalogue import load_catalogue
-from pipeline.console import err, harmless, opened_index, opened_record, out, run_async
+from pipeline.console import err, opened_index, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
 from pipeline.knowledge import Loaded, read_files
 from schemas import Evidence, Incident
@@ -36,7 +36,8 @@ def incidents_load(
     for incident in incidents:
         fault = catalogue.fault(incident.action) if incident.action else None
         if fault:
-            err.print(f"[yellow]note[/] {incident.id}: its action will never be advised: {escape(fault)}")
+            said = plain(f"{incident.id}: its action will never be advised: {fault}")
+            err.print("[yellow]note[/]", said, soft_wrap=True)
 
     async def load() -> int:
         async with opened_record() as record:
@@ -60,7 +61,7 @@ def incidents_retire(incident_id: str) -> None:
 
     if not run_async(retire()):
         raise Rejected(f"no incident {incident_id}")
-    out.print(f"{incident_id} is retired")
+    out.print(plain(f"{incident_id} is retired"), soft_wrap=True)
 
 
 @incidents_cli.command("list")
@@ -84,10 +85,8 @@ def incidents_list(
     table = Table("incident", "title", "service", "error type", "action", "outcome")
     for incident in found:
         action = incident.action.name if incident.action else "-"
-        _row(
-            table, incident.id, incident.title, incident.service or "-", incident.error_type or "-", action,
-            incident.outcome,
-        )  # fmt: skip
+        texts = (incident.id, incident.title, incident.service or "-", incident.error_type or "-", action)
+        table.add_row(*map(plain, texts), incident.outcome)
     out.print(table)
 
 
@@ -114,7 +113,7 @@ def incidents_search(
     table = Table("score", "incident", "title", "action", "outcome")
     for hit in found:
         action = hit.action.name if hit.action else "-"
-        _row(table, f"{hit.score:.2f}", hit.incident_id, hit.title, action, hit.outcome)
+        table.add_row(f"{hit.score:.2f}", *map(plain, (hit.incident_id, hit.title, action)), hit.outcome)
     out.print(table)
 
 
@@ -133,21 +132,16 @@ def _write(found: Iterable[msgspec.Struct]) -> None:
     sys.stdout.writelines(msgspec.json.encode(one).decode() + "\n" for one in found)
 
 
-def _row(table: Table, *texts: str) -> None:
-    """What came from outside neither marks up the table nor commands the terminal."""
-    table.add_row(*(escape(harmless(text)) for text in texts))
-
-
 def _print_gaps(files: list[Loaded], path: Path) -> None:
     """What each file left open: nothing is made up for it."""
     table = Table("file", "incidents", "not filled", "notes")
     for loaded in files:
         gaps = ", ".join(loaded.unfilled())
         name = str(loaded.file.relative_to(path)) if path.is_dir() else loaded.file.name
-        notes = escape("; ".join(loaded.notes))
+        notes = plain("; ".join(loaded.notes))
         if loaded.fault is not None:
-            notes = f"[red]not read[/]: {escape(loaded.fault)}"
+            notes = Text.assemble(("not read", "red"), ": ", plain(loaded.fault))
         if gaps or notes:
-            table.add_row(escape(name), str(len(loaded.incidents)), escape(gaps), notes)
+            table.add_row(plain(name), str(len(loaded.incidents)), gaps, notes)
     if table.row_count:
         out.print(table)

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline import calibrate as fitting
 from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import load_calibration
-from pipeline.console import err, opened_record
+from pipeline.console import err, opened_record, plain
 from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
 from schemas import Engine
@@ -36,7 +36,8 @@ async def evaluate_dataset(
     figures = evaluate.figures(chosen)
     variants = dict.fromkeys(outcome.case.variant for outcome in outcomes if outcome.case.variant)
     by_variant = {name: evaluate.figures([o for o in outcomes if o.case.variant == name]) for name in variants}
-    table = Table("figure", "all", *variants, "meaning", title=f"{dataset}: {len(incidents)} incidents")
+    table = Table("figure", "all", *(Column(plain(name)) for name in variants), "meaning",
+                  title=plain(f"{dataset}: {len(incidents)} incidents"))  # fmt: skip
     for name, meaning in report.MEANING.items():
         table.add_row(name, *(report.shown(column[name]) for column in (figures, *by_variant.values())), meaning)
     out.print(table)
@@ -71,7 +72,7 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
     with err.status("fitting …"):
         calibration, compared = fitting.fit(samples, said, now), fitting.compare(samples, now)
         held = fitting.figures_held_out(samples, now)
-    table = Table("on held-out folds", "in force", "new", title=f"{len(samples)} samples of {said}")
+    table = Table("on held-out folds", "in force", "new", title=plain(f"{len(samples)} samples of {said}"))
     for name in ("brier", "ece", "auroc"):
         pair = (getattr(compared, f"{name}_now"), getattr(compared, f"{name}_new"))
         table.add_row(name, *map(report.shown, pair))
@@ -82,7 +83,7 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
     verdict = "better" if compared.better else "not clearly better: keep what is in force"
     low, high = compared.gain
     out.print(f"The new one takes {low:+.4f} … {high:+.4f} off the Brier score (95 % interval): it is {verdict}.")
-    out.print(f"Written to {write}. CALIBRATION_FILE={write} puts it in force.")
+    out.print(plain(f"Written to {write}. CALIBRATION_FILE={write} puts it in force."), soft_wrap=True)
 
 
 def _beside(by_rule: Sequence[Outcome], decided: engines.Decided, out: Console) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _by_dataset(held: Mapping[str, Mapping[str, float | None]]) -> Table:
     columns = list(next(iter(held.values())))
     table = Table("dataset", *columns, title="the new one, fitted without the incidents that it is asked for")
     for name, figures in held.items():
-        table.add_row(name, *(report.shown(figures[column]) for column in columns))
+        table.add_row(plain(name), *(report.shown(figures[column]) for column in columns))
     return table
 
 
@@ -108,7 +109,8 @@ async def _feedback() -> list[fitting.Sample]:
 
 
 def _comparison(compared: Mapping[str, Difference], one: str = "this one", other: str = "the other") -> Table:
-    table = Table("figure", one, other, f"95 % interval of the gain of {other}")
+    said = (one, other, f"95 % interval of the gain of {other}")
+    table = Table("figure", *(Column(plain(text)) for text in said))
     for name, found in compared.items():
         table.add_row(name, report.shown(found.before), report.shown(found.after), report.span(found))
     return table

@@ -16,10 +16,9 @@ from rich.table import Table
 
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.confidence import Calibration, load_calibration
-from pipeline.console import err
+from pipeline.console import err, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
-from pipeline.explain import plain
 from pipeline.llm import Llm, open_llm
 from pipeline.measure import fresh_index
 from pipeline.nearest import Advice

@@ -8,10 +8,9 @@ from uuid import uuid4
 
 import msgspec
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
-from pipeline.console import err, opened_record, out, run_async
+from pipeline.console import err, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy, Silence, parsed
@@ -83,7 +82,7 @@ def silence_list(
     for silence in silences:
         times = (_shown(silence.starts_at), _shown(silence.ends_at))
         texts = (" ".join(silence.matchers), *times, silence.author, silence.comment)
-        table.add_row(silence.id, *(escape(text) for text in texts))
+        table.add_row(silence.id, *map(plain, texts))
     out.print(table)
 
 
@@ -97,7 +96,7 @@ def silence_expire(silence_id: str) -> None:
 
     if not run_async(expire()):
         raise Rejected(f"no silence {silence_id} that is not over")
-    out.print(f"{silence_id} is over")
+    out.print(plain(f"{silence_id} is over"), soft_wrap=True)
 
 
 def _shown(moment: datetime) -> str:

@@ -1,8 +1,10 @@
 """What the command line takes from a user before it asks any part."""
 
+import json
 import os
 import sys
 import tomllib
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import dlq, settings
+from pipeline import console, dlq, incidents, settings, silences
 from pipeline.__main__ import cli, decision_line, figure
 from pipeline.errors import Rejected
 from pipeline.kafka import Message
 from pipeline.send import json_values, keyed
+from pipeline.sinks.policy import Silence
 from pipeline.stages.fingerprints import Fingerprints
 from schemas import Anomaly
 from tests.unit.test_blocks import decision
@@ -136,6 +139,82 @@ def test_a_pipe_is_given_a_dead_letters_bytes_as_they_came(monkeypatch: pytest.M
     monkeypatch.setattr(dlq, "_dead_letters", lambda: [LETTER])
     done = CliRunner().invoke(cli, ["dlq", "show", "1@0"])
     assert done.stdout_bytes == b"x: \x1b[2J\nreason: bug\nkey: none\n" + (LETTER.value or b"") + b"\n"
+
+
+WICKED = "[/x] [bold]b[/] \x1b[2J\x9b1m"
+SEEN = "[/x] [bold]b[/] ·[2J·1m"
+
+
+def answers(found: Any) -> Any:
+    """In the place of `run_async`: the work is not done, and this is what came of it."""
+
+    def run(work: Any) -> Any:
+        work.close()
+        return found
+
+    return run
+
+
+def test_a_terminal_obeys_no_silence(monkeypatch: pytest.MonkeyPatch):
+    """Author and comment are whoever posted it to the API; brackets are shown, too."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(silences, "run_async", answers([Silence("sil_1", (WICKED,), now, now, WICKED, WICKED)]))
+    assert CliRunner().invoke(cli, ["silence", "list"]).output.count(SEEN) == 3
+
+
+def test_a_terminal_obeys_no_file_of_past_incidents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Neither its name, nor what is wrong in it, nor an id of it."""
+    monkeypatch.setattr(incidents, "run_async", answers(1))
+    row = {"id": WICKED, "title": "t", "action": {"name": WICKED.replace("/", ""), "target": "x"}}
+    (tmp_path / "[bold]\x1b.jsonl").write_text(json.dumps(row))
+    (tmp_path / "bad\x1b.jsonl").write_text(json.dumps({"id": "i", "[/x]\x1b[2J": [], "outcome": "\x1b[/x]"}))
+    done = CliRunner().invoke(cli, ["incidents", "load", str(tmp_path)])
+    assert done.exit_code == 1
+    assert not [char for char in done.output if char != "\n" and not char.isprintable()]
+    assert "[bold]·.jsonl" in done.output
+    assert f"note {SEEN}: its action will never be advised" in done.output
+
+
+def test_what_is_done_is_said_by_its_whole_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Brackets are no markup here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(dlq, "_dead_letters", lambda *_: [LETTER])
+    assert CliRunner().invoke(cli, ["dlq", "export", "[bold]x"]).output == "1 written to [bold]x\n"
+    monkeypatch.setattr(incidents, "run_async", answers(1))
+    assert CliRunner().invoke(cli, ["incidents", "retire", "[/x]"]).output == "[/x] is retired\n"
+
+
+@pytest.mark.parametrize("header", [b"[/x]", b"\x1b[2J", b"\xff"])
+def test_a_terminal_obeys_no_header_of_a_dead_letter(monkeypatch: pytest.MonkeyPatch, header: bytes):
+    """The topic is anybody's who may write to it."""
+    told = [(f"pulseguard_{name}", header) for name in ("reason", "message", "topic", "partition", "offset", "time")]
+    monkeypatch.setattr(dlq, "_dead_letters", lambda *_: [Message("dlq", 1, 0, None, b"", told, 0)])
+    done = CliRunner().invoke(cli, ["dlq", "list"])
+    assert done.exit_code == 0
+    assert done.output.count(console.harmless(header.decode(errors="replace"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("called", "path", "typed"),
+    [
+        ("bin/pulseguard", "", "bin/pulseguard env"),
+        ("bin/pulseguard", "bin", "pulseguard env"),
+        ("bin/pulseguard", "other", "bin/pulseguard env"),
+        ("a b/pulseguard", "", "'a b/pulseguard' env"),
+        ("somewhere/pipeline/__main__.py", "bin", f"{sys.executable} -m pipeline env"),
+    ],
+)
+def test_a_command_to_type_is_one_that_can_be_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, called: str, path: str, typed: str
+):
+    """`make up` starts the program by its path, and it is on no PATH then."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("bin", "other", "a b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pulseguard").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [called, "up"])
+    monkeypatch.setenv("PATH", str(tmp_path / path) if path else "/nowhere")
+    assert console.typed("env") == typed
 
 
 def test_a_revision_is_shown_as_one():
