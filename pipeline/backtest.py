@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.console import err, plain
+from pipeline.console import PassedOver, err, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
 from pipeline.evaluate import Shelf
@@ -67,8 +67,12 @@ class Tried:
 
 
 async def report(settings: Settings, history: Path, model: str | None, out: Console, *, as_json: bool) -> None:
-    """Replay, and print what would have been said. Raises `Rejected` for a history that has no order."""
-    incidents = read_incidents(history)
+    """Replay, and print what would have been said. Raises `Rejected` for a history that has no order.
+
+    A file of a folder that cannot be read is passed over, as `incidents load` does.
+    """
+    passed_over = PassedOver()
+    incidents = read_incidents(history, passed_over)
     dated = in_order(incidents)
     if len(dated) < 2:  # noqa: PLR2004 - the first has nothing before it
         raise Rejected(f"{history}: {len(dated)} of {len(incidents)} incidents say when they were (occurred_at)")
@@ -91,6 +95,7 @@ async def report(settings: Settings, history: Path, model: str | None, out: Cons
     if as_json:
         line = msgspec.json.encode(told | {"tries": [row_of(one) for one in tried]})
         sys.stdout.write(line.decode() + "\n")
+    passed_over.settle()
 
 
 def in_order(incidents: Sequence[Incident]) -> list[Incident]:

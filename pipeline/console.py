@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +19,7 @@ from pipeline.stages.record import Record, open_record
 
 if TYPE_CHECKING:
     from pipeline.index import Index
+    from pipeline.knowledge import Loaded
 
 T = TypeVar("T")
 PAGE = 120
@@ -39,6 +41,25 @@ def harmless(text: str) -> str:
 def plain(text: str) -> Text:
     """Text from outside: no markup, and nothing that a terminal would obey."""
     return Text(harmless(text))
+
+
+class PassedOver:
+    """The files that could not be read: each is told as it comes, and they make the exit code 1 in the end."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, loaded: "Loaded") -> None:
+        """Tell of one."""
+        self._count += 1
+        err.print("[red]not read[/]", plain(f"{loaded.file}: {loaded.fault}"), soft_wrap=True)
+
+    def settle(self) -> None:
+        """What was to be done is done, without them. Raises `typer.Exit`."""
+        if self._count:
+            some = "1 file" if self._count == 1 else f"{self._count} files"
+            err.print(f"[red]error[/] {some} could not be read, see above: what is said is of the others")
+            raise typer.Exit(1)
 
 
 def escaped(raw: bytes, kept: str = "") -> str:

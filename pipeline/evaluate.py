@@ -20,7 +20,7 @@ from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.confidence import Calibration, Trust, trust
 from pipeline.errors import Rejected
 from pipeline.index import Found, Index
-from pipeline.knowledge import read_incidents
+from pipeline.knowledge import Loaded, read_incidents, refuse
 from pipeline.nearest import Advice, advise
 from pipeline.words import query_of
 from schemas import Anomaly, Evidence, Incident, Metric, Signals
@@ -80,10 +80,15 @@ class Difference:
     high: float | None
 
 
-def read_dataset(folder: Path) -> tuple[list[Incident], list[Case]]:
-    """The incidents and cases of a folder. Raises `Rejected` naming file and line."""
+def read_dataset(
+    folder: Path, unread: Callable[[Loaded], None] = refuse
+) -> tuple[list[Incident], list[Case]]:  # fmt: skip
+    """The incidents and cases of a folder. Raises `Rejected` naming file and line.
+
+    ``unread`` takes each of the files in a folder ``incidents`` that cannot be read.
+    """
     if (folder / "incidents").is_dir():
-        incidents = read_incidents(folder / "incidents")
+        incidents = read_incidents(folder / "incidents", unread)
     else:
         incidents = [_converted(row, where) for row, where in _rows(folder / "incidents.jsonl")]
     return incidents, read_cases(folder / "queries.jsonl")

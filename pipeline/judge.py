@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from pipeline import calibrate as fitting
 from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import load_calibration
-from pipeline.console import err, opened_record, plain
+from pipeline.console import PassedOver, err, opened_record, plain
 from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
 from schemas import Engine
@@ -26,9 +26,11 @@ async def evaluate_dataset(
 ) -> None:  # fmt: skip
     """Measure, print, and write what was asked for. Raises `Rejected` for a dataset that cannot be read.
 
+    A file of a folder ``incidents`` that cannot be read is passed over, as `incidents load` does.
     With the ``engine`` llm, the model (LLM_MODEL, or ``model``) decides the same cases after the rule.
     """
-    incidents, cases = evaluate.read_dataset(dataset)
+    passed_over = PassedOver()
+    incidents, cases = evaluate.read_dataset(dataset, passed_over)
     with err.status(f"asking {len(cases)} queries of {len(incidents)} incidents …"):
         outcomes = await measure.outcomes(settings, incidents, cases)
     told = {case.id for case in evaluate.headline(cases)}
@@ -58,6 +60,7 @@ async def evaluate_dataset(
     if as_json:
         parts = {"by_variant": by_variant} | ({"against": compared} if compared else {}) | beside
         sys.stdout.write(msgspec.json.encode(figures | parts).decode() + "\n")
+    passed_over.settle()
 
 
 async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, out: Console) -> None:

@@ -17,6 +17,7 @@ from pipeline.errors import Rejected
 from pipeline.postmortems import confluence, plain
 from pipeline.postmortems.outline import Outline, Section, outline
 from pipeline.postmortems.rules import TOLD, filled, tells
+from pipeline.stages.ingest import check_texts
 from schemas import Incident
 
 _WANTED = (
@@ -65,12 +66,17 @@ class _Source:
         return re.sub(r"[ _-]+[0-9a-f]{32}$", "", stem)  # Notion puts a page's id behind its title
 
 
-def read_incidents(path: Path) -> list[Incident]:
-    """Every incident in a file, or in the files of a folder. As `read_files`, but any file's fault is `Rejected`."""
+def refuse(loaded: Loaded) -> None:
+    """A file that cannot be read is refused. Raises `Rejected`."""
+    raise Rejected(f"{loaded.file}: {loaded.fault}")
+
+
+def read_incidents(path: Path, unread: Callable[[Loaded], None] = refuse) -> list[Incident]:
+    """Every incident in a file, or in the files of a folder, as `read_files`; ``unread`` takes each file's fault."""
     files = read_files(path)
     for loaded in files:
         if loaded.fault:
-            raise Rejected(f"{loaded.file}: {loaded.fault}")
+            unread(loaded)
     return [incident for loaded in files for incident in loaded.incidents]
 
 
@@ -139,9 +145,11 @@ def _read(source: _Source) -> Loaded:
 
 def _incident(row: Any, number: int) -> Incident:
     try:
-        return msgspec.convert(row, Incident, strict=False)
-    except msgspec.ValidationError as exc:
+        incident = msgspec.convert(row, Incident, strict=False)
+        check_texts(msgspec.to_builtins(incident))
+    except (msgspec.ValidationError, Rejected) as exc:
         raise Rejected(f"incident {number}: {exc}") from exc
+    return incident
 
 
 def _is_empty(incident: Incident, name: str) -> bool:

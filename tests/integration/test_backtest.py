@@ -82,6 +82,21 @@ async def test_a_model_s_answers_are_counted(history: Path):
     assert not any("The matter of again" in json.dumps(question) for question in asked)
 
 
+async def test_a_file_that_cannot_be_read_is_passed_over_and_told(history: Path):
+    """As `incidents load` does: what is said is of the others, and the exit code is 1."""
+    folder = history.parent / "post-mortems"
+    folder.mkdir()
+    history.rename(folder / "all.jsonl")
+    (folder / "bad.md").write_bytes(b"# Outage \xff\n")
+    (folder / "nul.json").write_text('{"id": "nul", "title": "a \\u0000"}')
+    code, said = await backtest(folder)
+    assert code == 1, said
+    assert "bad.md: is not UTF-8, from byte 9 on" in said
+    assert "nul.json: incident 1: a string holds a NUL character" in said
+    assert json.loads(next(line for line in said.splitlines() if line.startswith("{")))["incidents"] == 4
+    assert "\nerror 2 files could not be read" in said
+
+
 async def test_a_history_without_times_is_refused(tmp_path: Path):
     """It says how many of how many have one."""
     path = tmp_path / "history.json"

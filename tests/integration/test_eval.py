@@ -89,6 +89,18 @@ async def test_the_cost_of_a_decision_is_told(dataset: Path) -> None:
     assert (llm["model_calls"], llm["prompt_tokens"], llm["cost_usd"]) == (2, 1400, pytest.approx(0.0026))
 
 
+async def test_a_file_that_cannot_be_read_is_passed_over_and_told(dataset: Path) -> None:
+    """Of a folder of incidents: the figures are of the others, and the exit code is 1."""
+    (dataset / "incidents").mkdir()
+    (dataset / "incidents.jsonl").rename(dataset / "incidents" / "all.jsonl")
+    (dataset / "incidents" / "bad.md").write_bytes(b"# Outage \xff\n")
+    code, said = await evaluated(dataset)
+    assert code == 1, said
+    assert "bad.md: is not UTF-8, from byte 9 on" in said
+    assert json.loads(next(line for line in said.splitlines() if line.startswith("{")))["cases"] == len(QUERIES)
+    assert "\nerror 1 file could not be read" in said
+
+
 async def test_without_a_model_there_is_nothing_to_compare(dataset: Path) -> None:
     code, said = await evaluated(dataset, "--engine", "llm")
     assert code == 2

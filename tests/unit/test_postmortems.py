@@ -202,6 +202,8 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_loaded(tmp_path: Path):
     (tmp_path / "c.jsonl").write_text('{"id": "c", "title": "t"}\n{')
     (tmp_path / "disk.txt").write_text(TEXT)
     (tmp_path / "twice.json").write_text('{"id": "disk", "title": "t"}')
+    (tmp_path / "nul.json").write_text('{"id": "nul", "title": "t", "action": {"name": "a", "target": "\\u0000"}}')
+    (tmp_path / "name\udcff.md").write_text("## Root cause\nA full disk.\n")
     (tmp_path / "gone.md").symlink_to(tmp_path / "nowhere.md")
     found = {one.file.name: one for one in read_files(tmp_path)}
     assert [one.id for loaded in found.values() for one in loaded.incidents] == ["disk"]
@@ -211,12 +213,17 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_loaded(tmp_path: Path):
         "c.jsonl": "line 2: Input data was truncated",
         "disk.txt": None,
         "gone.md": "No such file or directory",
+        "name\udcff.md": "incident 1: a string holds a lone surrogate",
+        "nul.json": "incident 1: a string holds a NUL character",
         "twice.json": f"the id disk is in {tmp_path / 'disk.txt'}, too",
     }
     with pytest.raises(Rejected, match=r"b\.txt: is not UTF-8"):
         read_files(tmp_path / "b.txt")
     with pytest.raises(Rejected, match=r"a\.json"):
         read_incidents(tmp_path)
+    unread: list[Loaded] = []
+    assert [one.id for one in read_incidents(tmp_path, unread.append)] == ["disk"]
+    assert [one.file.name for one in unread] == sorted(name for name, one in found.items() if one.fault)
     with pytest.raises(Rejected, match="no such file or folder"):
         read_files(tmp_path / "none")
 
