@@ -1,9 +1,10 @@
 """A real HTTP server that plays a model behind OpenAI's protocol: follows the evidence, or misbehaves."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -113,6 +114,22 @@ async def drip(request: web.Request, _: dict[str, Any], __: int) -> web.StreamRe
         await response.write(b" ")
         await asyncio.sleep(0.2)
     return response
+
+
+async def endless(request: web.Request, _: dict[str, Any], __: int) -> web.StreamResponse:
+    """Blanks, which JSON may begin with, as fast as they are taken."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        for _ in range(4000):
+            await response.write(b" " * 262_144)
+    return response
+
+
+async def packed(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
+    """400 KB that unpack to 400 MB."""
+    bomb = gzip.compress(bytes(400 << 20), 1)
+    return web.Response(body=bomb, headers={"Content-Encoding": "gzip", "Content-Type": "application/json"})
 
 
 async def reset(request: web.Request, _: dict[str, Any], __: int) -> web.StreamResponse:

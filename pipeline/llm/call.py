@@ -15,6 +15,7 @@ import structlog
 
 from pipeline.errors import Misconfigured
 from pipeline.llm.breaker import Breaker
+from pipeline.llm.connections import Connections
 from pipeline.settings import Settings
 
 MAX_ANSWER_TOKENS = 400
@@ -59,11 +60,16 @@ class CallFailed(Exception):
 class Model:
     """One model at one server. ``litellm`` is the imported module; ``rung`` is the engine's, see there.
 
+    ``connections`` are those of all models.
+
     ``lacks`` are the variables of which one should hold its provider's key, and none does.
     """
 
-    def __init__(self, litellm: Any, name: str, api_base: str | None, settings: Settings) -> None:
+    def __init__(
+        self, litellm: Any, name: str, api_base: str | None, settings: Settings, connections: Connections
+    ) -> None:  # fmt: skip
         self.name = name
+        self._connections = connections
         self.rung = 0
         self._misread = 0
         self.breaker = Breaker(settings.llm_breaker_failures, settings.llm_breaker_seconds)
@@ -128,7 +134,8 @@ class Model:
         # another client, with connections of its own, for each other value.
         response = await self._litellm.acompletion(
             model=self.name, messages=turns, temperature=0, max_tokens=MAX_ANSWER_TOKENS,
-            timeout=self._timeout, max_retries=0, num_retries=0, **wish, **self._base,
+            timeout=self._timeout, max_retries=0, num_retries=0, shared_session=self._connections.session(),
+            **wish, **self._base,
         )  # fmt: skip
         text = (response.choices[0].message.content if response.choices else None) or ""
         counts = getattr(response, "usage", None)
@@ -145,8 +152,10 @@ class Model:
         return Reply("", asked, MAX_ANSWER_TOKENS, self._cost(asked, MAX_ANSWER_TOKENS))
 
     async def close(self) -> None:
-        """Close litellm's connections."""
+        """Close all models' connections, and litellm's own: it would take a client that is closed for the next one."""
         await self._litellm.close_litellm_async_clients()
+        self._litellm.in_memory_llm_clients_cache.flush_cache()
+        await self._connections.close()
 
 
 def open_models(settings: Settings) -> list[Model]:
@@ -173,11 +182,16 @@ def open_models(settings: Settings) -> list[Model]:
     logging.getLogger("LiteLLM").setLevel(logging.WARNING)  # Faust lowers the root's: a line for each call, else
     litellm.drop_params = True
     _provider(litellm, settings.llm_model)
-    models = [Model(litellm, settings.llm_model, settings.llm_api_base, settings)]
+    known = litellm.constants
+    connections = Connections(
+        limit=known.AIOHTTP_CONNECTOR_LIMIT, limit_per_host=known.AIOHTTP_CONNECTOR_LIMIT_PER_HOST,
+        keepalive_timeout=known.AIOHTTP_KEEPALIVE_TIMEOUT, ttl_dns_cache=known.AIOHTTP_TTL_DNS_CACHE,
+    )  # fmt: skip
+    models = [Model(litellm, settings.llm_model, settings.llm_api_base, settings, connections)]
     for entry in filter(None, (part.strip() for part in settings.llm_fallback_models.split(","))):
         name, _, server = entry.partition("@http")
         _provider(litellm, name, "LLM_FALLBACK_MODELS")
-        models.append(Model(litellm, name, f"http{server}" if server else None, settings))
+        models.append(Model(litellm, name, f"http{server}" if server else None, settings, connections))
     return models
 
 

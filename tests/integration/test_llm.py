@@ -1,6 +1,7 @@
 """The model engine over real HTTP, through litellm: good answers, and every way in which a model fails."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -34,6 +35,7 @@ from tests.model_server import (
     body,
     changed,
     drip,
+    endless,
     fenced,
     form_of,
     good,
@@ -41,6 +43,7 @@ from tests.model_server import (
     model_server,
     no_choices,
     once_a_connection,
+    packed,
     reset,
     says,
     slow,
@@ -146,20 +149,23 @@ FAILURES: dict[str, tuple[Behaviour, str]] = {
     "cites nothing": (changed(rationale="Trust me."), "cites none"),
     "what nobody did": (changed(action="failover_database", parameters={}), "worked in none"),
     "connection reset": (reset, "dropped the connection"),
+    "endless": (endless, "nothing to read"),
+    "small, and huge when unpacked": (packed, "nothing to read"),
 }
 
 
+@pytest.mark.parametrize("model", ["openai/played", "hosted_vllm/played"])
 @pytest.mark.parametrize("name", FAILURES)
 async def test_a_failing_model_fails_in_time_and_says_how(
-    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, name: str
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, name: str, model: str
 ):
     """Whatever the model does, there is an EngineFailed with its reason, soon after the deadline at the latest."""
     behave, reason = FAILURES[name]
     async with model_server(behave) as server:
-        model = opened(server, LIMIT if "no answer" in reason else PATIENCE)
+        asked = opened(server, LIMIT if "no answer" in reason else PATIENCE, llm_model=model)
         started = time.monotonic()
         with pytest.raises(EngineFailed, match=reason):
-            await model.advise(enriched, catalogue, SURE, 0.5)
+            await asked.advise(enriched, catalogue, SURE, 0.5)
         assert time.monotonic() - started < PATIENCE / 2
 
 
@@ -388,6 +394,34 @@ async def test_a_connection_that_the_server_lets_go_costs_no_advice(
         with pytest.raises(EngineFailed, match="dropped"):
             await opened(server, llm_model=model).advise(enriched, catalogue, SURE, 0.5)
         assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("model", ["openai/played", "hosted_vllm/played"])
+async def test_a_connection_outlives_what_litellm_keeps(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, model: str
+):
+    """It lets go of its clients every hour, and closes none of OpenAI's: the connection is ours and stays the same."""
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    async with model_server(good) as server:
+        asked = opened(server, llm_model=model)
+        for _ in range(3):
+            await asked.advise(enriched, catalogue, SURE, 0.5)
+            sys.modules["litellm"].in_memory_llm_clients_cache.flush_cache()
+            gc.collect()
+        assert (len(server.asked), len(server.clients)) == (3, 1)
+    assert complaints == []
+
+
+async def test_who_closes_takes_nothing_from_who_comes_after(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """A second engine of this process, for the same server, is given no client that the first one closed."""
+    async with model_server(good) as server:
+        for _ in range(2):
+            asked = opened(server)
+            assert (await asked.advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
+            await asked.close()
 
 
 async def test_as_many_connections_are_allowed_as_calls_in_flight():
