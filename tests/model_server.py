@@ -25,9 +25,10 @@ class ModelServer:
         self.clients: set[object] = set()
 
 
-def completion(text: str | None) -> web.Response:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    usage = {"prompt_tokens": 700, "completion_tokens": 60, "total_tokens": 760}
+def completion(text: str | None, *, asked: int = 700, answered: int = 60, **said: Any) -> web.Response:
+    """A completion of OpenAI's, with what else the assistant ``said`` and the tokens that the server counts."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text} | said}
+    usage = {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": 760}
     body = {
         "id": "c",
         "object": "chat.completion",
@@ -66,9 +67,18 @@ def slow(seconds: float) -> Behaviour:
     return behave
 
 
-def says(text: str | None) -> Behaviour:
+def says(text: str | None, **more: Any) -> Behaviour:
     async def behave(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
-        return completion(text)
+        return completion(text, **more)
+
+    return behave
+
+
+def counts(asked: int, answered: int) -> Behaviour:
+    """The good answer, and as many tokens."""
+
+    async def behave(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+        return completion(answer_for(question), asked=asked, answered=answered)
 
     return behave
 

@@ -8,7 +8,7 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -19,11 +19,14 @@ from pipeline.llm.connections import Connections
 from pipeline.settings import Settings
 
 MAX_ANSWER_TOKENS = 400
+_MOST_TOKENS = 10_000_000
+"""Of one call: more than any model takes. A server that counts more, or less than none, is not believed."""
 _OK_WITHOUT = {400, 413, 422}
 """Statuses that speak of this question, and not of the server."""
 # What litellm lets through from its own parsing of an answer that lacks what it expects.
 _UNCHECKED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError)
 _SHUT_OUT = {401, 403}
+_READ = range(200, 300)
 _GONE = {"TransportError", "ClientConnectionError", "ConnectionError"}
 _NEVER_THERE = {"ClientConnectorError", "ConnectionRefusedError", "TimeoutException"}
 """Of a connection that did not come about, or on which nothing came: no second try mends that."""
@@ -137,9 +140,13 @@ class Model:
             timeout=self._timeout, max_retries=0, num_retries=0, shared_session=self._connections.session(),
             **wish, **self._base,
         )  # fmt: skip
+        if response is None:  # what litellm gives where the server answered 422 to the question and to its repetition
+            raise FormRefused if form else CallFailed("the model answered 422")
         text = (response.choices[0].message.content if response.choices else None) or ""
         counts = getattr(response, "usage", None)
         asked, answered = (getattr(counts, f"{kind}_tokens", 0) or 0 for kind in ("prompt", "completion"))
+        if not (0 <= asked <= _MOST_TOKENS and 0 <= answered <= _MOST_TOKENS):
+            return replace(self._guess(turns), text=text)
         cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost") or None  # 0 means unknown, too
         return Reply(text, asked, answered, self._cost(asked, answered) if cost is None else cost)
 
@@ -147,7 +154,7 @@ class Model:
         return None if self._price is None else asked * self._price[0] + answered * self._price[1]
 
     def _guess(self, turns: list[dict[str, str]]) -> Reply:
-        """What a call that was given up may be charged with: all that it could have written."""
+        """What a call is charged with that was given up, or whose count cannot be: all that it could have written."""
         asked = tokens_in(turns)
         return Reply("", asked, MAX_ANSWER_TOKENS, self._cost(asked, MAX_ANSWER_TOKENS))
 
@@ -242,8 +249,9 @@ def failure(exc: BaseException, keyless: str | None = None) -> str:
 
 
 def _unanswered(exc: BaseException) -> bool:
-    """No answer at all, or none that litellm could read: it calls both 500."""
-    return getattr(exc, "status_code", None) == 500 and "HTTPStatusError" not in _names(exc)  # noqa: PLR2004
+    """No answer at all, or none that litellm could read: it calls them 500, or by the status that came with it."""
+    status = getattr(exc, "status_code", None)
+    return status in _READ or (status == 500 and "HTTPStatusError" not in _names(exc))  # noqa: PLR2004
 
 
 def _pause(exc: BaseException) -> float | None:

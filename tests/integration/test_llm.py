@@ -34,6 +34,7 @@ from tests.model_server import (
     answer_for,
     body,
     changed,
+    counts,
     drip,
     endless,
     fenced,
@@ -125,15 +126,31 @@ async def test_advice_that_is_trusted_too_little_asks_a_human(
     assert "throttle_connections" in advice.rationale
 
 
+TOOL = {"id": "t", "type": "function", "function": {"name": "shell", "arguments": '{"verdict": "recommend"}'}}
+
 FAILURES: dict[str, tuple[Behaviour, str]] = {
     "429": (with_status(429, "0.1"), "429"),
     "429 for longer than there is time": (with_status(429, "60"), "429"),
     "400": (with_status(400), "400"),
     "garbage": (body("\x07{{", "application/json"), "nothing to read"),
     "HTML": (body("<html>Bad gateway</html>", "text/html"), "nothing to read"),
+    "half of its JSON": (body('{"id":"c","choices":[{"mess', "application/json"), "nothing to read"),
+    "a list": (body("[]", "application/json"), "nothing to read"),
+    "no body": (body("", "application/json"), "nothing to read"),
+    "a stream that was not asked for": (body("data: {}\n\ndata: [DONE]\n\n", "text/event-stream"), "nothing to read"),
+    "nested without end": (body("[" * 100_000, "application/json"), "nothing to read"),
+    "an error for an answer": (body('{"error": {"message": "quota", "code": 429}}', "application/json"), "429"),
     "no choices": (no_choices, "empty"),
+    "a call of a tool": (says(None, tool_calls=[TOOL]), "empty"),
+    "reasons only": (says("", reasoning_content='{"verdict": "recommend"}'), "empty"),
+    "a refusal": (says(None, refusal="I cannot help with that."), "empty"),
     "500": (with_status(500), "500"),
     "503": (with_status(503), "503"),
+    "529": (with_status(529), "529"),
+    "422": (with_status(422), "answered 422"),
+    "413": (with_status(413), "413"),
+    "429 until a date": (with_status(429, "Wed, 21 Oct 2037 07:28:00 GMT"), "429"),
+    "429 for no number": (with_status(429, "nan"), "429"),
     "401": (with_status(401), "401"),
     "not JSON": (says("I would restart it."), "no JSON object"),
     "empty": (says(""), "empty"),
@@ -234,6 +251,16 @@ async def test_a_400_that_no_form_mends_is_not_remembered(opened: Any, enriched:
             await model.advise(enriched, catalogue, SURE, 0.5)
         await model.advise(enriched, catalogue, SURE, 0.5)
         assert form_of(server.asked[-1]) == "json_schema"
+
+
+async def test_a_422_opens_no_circuit(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """It speaks of this question: of the form first, as 400 does, and the next question is asked."""
+    async with model_server(in_turn(*[with_status(422)] * 8, good)) as server:
+        asked = opened(server, llm_breaker_failures=1, llm_breaker_seconds=60.0)
+        with pytest.raises(EngineFailed, match="answered 422"):
+            await asked.advise(enriched, catalogue, SURE, 0.5)
+        assert {form_of(question) for question in server.asked} == {"json_schema", "json_object", None}
+        assert (await asked.advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
 
 
 async def test_a_429_that_says_when_is_waited_for_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
@@ -460,6 +487,20 @@ async def test_a_limit_is_a_reason_and_no_wait(opened: Any, enriched: EnrichedAn
                 await model.advise(enriched, catalogue, SURE, 0.5)
         assert time.monotonic() - started < LIMIT
         assert len(server.asked) == within
+
+
+@pytest.mark.parametrize(("asked", "answered"), [(-700, -60), (10**30, 60), (700, 10**400), (10_000_001, 0)])
+async def test_a_count_of_tokens_that_cannot_be_is_not_believed(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, asked: int, answered: int
+):
+    """Our own estimate counts instead: a day's budget is neither gone at once nor grows, and advice is advice."""
+    async with model_server(counts(asked, answered)) as server:
+        model = opened(server, llm_daily_usd=1.0, llm_input_usd=1.0, llm_output_usd=1.0)
+        for _ in range(2):
+            advice = await model.advise(enriched, catalogue, SURE, 0.5)
+            assert advice.engine == "llm"
+            assert 0 < advice.usage.prompt_tokens < 10_000
+            assert 0 < advice.usage.cost_usd < 0.01
 
 
 async def test_what_was_spent_before_the_start_counts(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
