@@ -320,7 +320,8 @@ SET state = 'waiting', situation_id = excluded.situation_id, rank = excluded.ran
 WHERE (excluded.again AND notifications.state = 'refused')
    OR (notifications.state = 'claimed' AND notifications.message_id IS NULL) -- of a version that knew no messages
 """
-_CLAIMED = "SELECT * FROM messages WHERE channel = $1 AND state = 'claimed' ORDER BY claimed_at LIMIT 1"
+# Locked, so that its owner finishes it before it is looked at, or after it was taken over.
+_CLAIMED = "SELECT * FROM messages WHERE channel = $1 AND state = 'claimed' ORDER BY claimed_at LIMIT 1 FOR UPDATE"
 _WAITING = """
 SELECT decision_id AS id, body, since FROM notifications WHERE channel = $1 AND state = 'waiting'
 ORDER BY rank DESC, since, decision_id LIMIT $2

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 import structlog
@@ -27,6 +28,7 @@ from pipeline.stages.record import Arrival, Background, Grouping, Record, open_r
 from pipeline.stages.situations import Topology, offers, root_of
 from schemas import Action, Anomaly, Decision, Feedback, Incident, TrackRecord, Usage
 from tests.conftest import free_port
+from tests.program import until
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
@@ -435,6 +437,30 @@ async def test_a_message_is_claimed_once(record: Record) -> None:
     await owner.take([replace(news, again=True)])
     assert isinstance(await owner.claim("C1", limited=False), float)
     assert (await record.stats())["notifications"] == 1
+
+
+async def test_a_call_that_ends_while_it_is_taken_over_is_left_alone(record: Record, database_url: str) -> None:
+    """After an outage the owner marks what it posted, and another finds the lease over, at the same time."""
+    owner, other = (Outbox(record, Policy(), "C1") for _ in range(2))
+    await owner.take([News(decision(), kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(decision()), [], 0))])
+    claim = await owner.claim("C1")
+    assert isinstance(claim, Claim)
+    marking = await asyncpg.connect(database_url)
+    try:
+        await marking.execute("UPDATE messages SET leased_at = now() - interval '1 minute'")
+        async with marking.transaction():
+            await marking.execute("UPDATE messages SET state = 'sent'")
+            await marking.execute("UPDATE notifications SET state = 'sent', body = NULL")
+            taking = asyncio.create_task(other.claim("C1"))
+            await until(partial(_waits, record), 10, "one that waits for the lock")
+        assert isinstance(await taking, float)
+    finally:
+        await marking.close()
+
+
+async def _waits(record: Record) -> bool:
+    async with record.connection() as connection:
+        return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 async def test_a_database_that_is_away_is_named(database_url: str) -> None:
