@@ -80,22 +80,35 @@ class Outbox:
         self._unreadable: set[str] = set()
 
     async def take(self, batch: Sequence[News]) -> set[str]:
-        """Write down what is to be told; returns the channels. A decision that comes twice is told of once."""
+        """Write down what is to be told; returns the channels. A decision that comes twice is told of once.
+
+        Its channel stays what it was, though its episode may by now be one for another; not where that refused it.
+        """
         if not batch:
             return set()
         async with self._record.connection() as connection:
             known = await _episodes(connection, [news.decision for news in batch])
+            places = {
+                row["decision_id"]: row for row in await connection.fetch(_PLACES, [n.decision.id for n in batch])
+            }
             rows: dict[tuple[str, str], tuple[Any, ...]] = {}
             for news in batch:
                 decision, message = news.decision, news.message
-                facts, _ = known.get(decision.episode_id) or _said(decision)
-                channel = (self._policy.route(facts).channel if self._routed else None) or self._default
+                place = places.get(decision.id)
+                if place is not None and not (news.again and place["refused"]):
+                    channel = place["channel"]
+                else:
+                    facts, _ = known.get(decision.episode_id) or _said(decision)
+                    channel = self._channel(facts)
                 rows[decision.id, channel] = (
                     decision.id, channel, decision.situation_id or decision.id, rank(decision.severity),
                     message.partition, message.offset, message.key, message.value, news.again,
                 )  # fmt: skip
             await connection.execute(_TAKE, *(list(column) for column in zip(*rows.values(), strict=True)))
         return {channel for _, channel in rows}
+
+    def _channel(self, facts: Facts) -> str:
+        return (self._policy.route(facts).channel if self._routed else None) or self._default
 
     async def channels(self) -> list[str]:
         """Those that have something to be told. What waits for a place that is no longer configured goes elsewhere."""
@@ -297,6 +310,10 @@ async def _told(connection: Any, channel: str, situations: set[str]) -> dict[str
 
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('pulseguard.channel.' || $1, 0))"
+_PLACES = """
+SELECT DISTINCT ON (decision_id) decision_id, channel, state = 'refused' AS refused FROM notifications
+WHERE decision_id = ANY($1) ORDER BY decision_id, state = 'refused'
+"""
 _REDIRECT = """
 UPDATE {table} SET channel = $1
 WHERE state IN ('waiting', 'claimed') AND channel <> $1 AND (NOT $2 OR channel = ANY($3))

@@ -21,7 +21,7 @@ from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
-from pipeline.sinks.policy import Policy
+from pipeline.sinks.policy import Policy, PolicyFile, Route
 from pipeline.stages import enrich
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Arrival, Background, Grouping, Record, open_record
@@ -461,6 +461,27 @@ async def test_a_call_that_ends_while_it_is_taken_over_is_left_alone(record: Rec
 async def _waits(record: Record) -> bool:
     async with record.connection() as connection:
         return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+async def test_a_decision_stays_in_the_channel_that_it_was_taken_for(record: Record) -> None:
+    """Delivered again after its episode got worse it is told of once; where it was refused, a human may move it."""
+    rising = Policy(PolicyFile(routes=(Route(match=("severity=critical",), channel="#urgent"),)))
+    box = Outbox(record, rising, "#ops", routed=True)
+    (opening,) = await record.record_arrivals([arrival("a", severity="warning")], Grouping())
+    made = decision(episode_id=opening.episode_id)
+    news = News(made, kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(made), [], 0))
+    await box.take([news])
+    await record.record_arrivals([arrival("b", 1, severity="critical")], Grouping())
+    await box.take([news])
+    assert await box.channels() == ["#ops"]
+    claim = await box.claim("#ops")
+    assert isinstance(claim, Claim)
+    await box.finish(claim, "refused", "no such channel")
+    await box.take([news])
+    assert await box.channels() == []
+    await box.take([replace(news, again=True)])
+    await box.take([news, replace(news, again=True)])
+    assert await box.channels() == ["#urgent"]
 
 
 async def test_a_database_that_is_away_is_named(database_url: str) -> None:
