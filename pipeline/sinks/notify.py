@@ -41,8 +41,8 @@ async def run_slack(settings: Settings, record: Record, sender: kafka.Sender, po
     pace = policy.limits.pace if slack.limited else 0.0
     async with asyncio.TaskGroup() as group:
         posters = _Posters(group, settings, outbox, sender, slack, pace)
-        for channel in await until_available(outbox.channels):
-            posters.wake(channel)
+        await until_available(outbox.redirect)
+        group.create_task(posters.look(), name="slack channels")
         async with kafka.subscribe(settings, [settings.topic_decisions], GROUP) as subscription:
             async for batch in subscription:
                 channels = await _take(settings, outbox, sender, batch)
@@ -119,6 +119,13 @@ class _Posters:
             self._wakes[channel] = asyncio.Event()
             self._group.create_task(self._run(channel), name=f"slack {channel}")
         self._wakes[channel].set()
+
+    async def look(self) -> None:
+        """Wake for what an earlier start took, or another replica, which may be dead: its channel may be new here."""
+        while True:
+            for channel in await until_available(self._outbox.channels):
+                self.wake(channel)
+            await asyncio.sleep(POLL)
 
     async def _run(self, channel: str) -> None:
         wake = self._wakes[channel]

@@ -110,11 +110,15 @@ class Outbox:
     def _channel(self, facts: Facts) -> str:
         return (self._policy.route(facts).channel if self._routed else None) or self._default
 
-    async def channels(self) -> list[str]:
-        """Those that have something to be told. What waits for a place that is no longer configured goes elsewhere."""
+    async def redirect(self) -> None:
+        """Have what waits for a place that is no longer configured go elsewhere."""
         async with self._record.connection() as connection:
-            for table in ("notifications", "messages"):
-                await connection.execute(_REDIRECT.format(table=table), self._default, self._routed, list(PLACES))
+            for statement in (_REDIRECT_NOTIFICATIONS, _REDIRECT_MESSAGES):
+                await connection.execute(statement, self._default, self._routed, list(PLACES))
+
+    async def channels(self) -> list[str]:
+        """Those that have something to be told, whoever took it."""
+        async with self._record.connection() as connection:
             return [row["channel"] for row in await connection.fetch(_CHANNELS)]
 
     async def claim(self, channel: str, *, limited: bool = True) -> Claim | float:
@@ -314,9 +318,16 @@ _PLACES = """
 SELECT DISTINCT ON (decision_id) decision_id, channel, state = 'refused' AS refused FROM notifications
 WHERE decision_id = ANY($1) ORDER BY decision_id, state = 'refused'
 """
-_REDIRECT = """
-UPDATE {table} SET channel = $1
-WHERE state IN ('waiting', 'claimed') AND channel <> $1 AND (NOT $2 OR channel = ANY($3))
+_REDIRECT_MESSAGES = """
+UPDATE messages SET channel = $1
+WHERE state = 'claimed' AND channel <> $1 AND (NOT $2 OR channel = ANY($3))
+"""
+# A decision that is in two places, as earlier releases could have it, stays where it is: one place takes it once.
+_REDIRECT_NOTIFICATIONS = """
+UPDATE notifications AS stray SET channel = $1
+WHERE state IN ('waiting', 'claimed') AND channel <> $1 AND (NOT $2 OR channel = ANY($3)) AND NOT EXISTS (
+    SELECT FROM notifications WHERE decision_id = stray.decision_id AND channel <> stray.channel
+)
 """
 _CHANNELS = "SELECT DISTINCT channel FROM notifications WHERE state IN ('waiting', 'claimed')"
 _EPISODE = (

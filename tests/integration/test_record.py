@@ -439,6 +439,42 @@ async def test_a_message_is_claimed_once(record: Record) -> None:
     assert (await record.stats())["notifications"] == 1
 
 
+async def test_a_decision_stays_in_the_channel_that_it_was_taken_for(record: Record) -> None:
+    """Delivered again after its episode got worse it is told of once; where it was refused, a human may move it."""
+    rising = Policy(PolicyFile(routes=(Route(match=("severity=critical",), channel="#urgent"),)))
+    box = Outbox(record, rising, "#ops", routed=True)
+    (opening,) = await record.record_arrivals([arrival("a", severity="warning")], Grouping())
+    made = decision(episode_id=opening.episode_id)
+    news = News(made, kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(made), [], 0))
+    await box.take([news])
+    await record.record_arrivals([arrival("b", 1, severity="critical")], Grouping())
+    await box.take([news])
+    assert await box.channels() == ["#ops"]
+    claim = await box.claim("#ops")
+    assert isinstance(claim, Claim)
+    await box.finish(claim, "refused", "no such channel")
+    await box.take([news])
+    assert await box.channels() == []
+    await box.take([replace(news, again=True)])
+    await box.take([news, replace(news, again=True)])
+    assert await box.channels() == ["#urgent"]
+
+
+async def test_what_waits_in_two_places_keeps_nobody_from_starting(record: Record) -> None:
+    """As earlier releases could leave it: what waits for a place that is gone moves to the one that is named now."""
+    old, new = Outbox(record, Policy(), "log"), Outbox(record, Policy(), "#ops", routed=True)
+    said = [decision(name) for name in ("dec_1", "dec_2")]
+    await old.take([News(one, kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(one), [], 0)) for one in said])
+    async with record.connection() as connection:
+        await connection.execute(
+            "INSERT INTO notifications (decision_id, channel, state) VALUES ('dec_2', '#ops', 'sent')"
+        )
+    await new.redirect()
+    async with record.connection() as connection:
+        rows = await connection.fetch("SELECT decision_id, channel FROM notifications WHERE state = 'waiting'")
+    assert {tuple(row) for row in rows} == {("dec_1", "#ops"), ("dec_2", "log")}
+
+
 async def test_a_call_that_ends_while_it_is_taken_over_is_left_alone(record: Record, database_url: str) -> None:
     """After an outage the owner marks what it posted, and another finds the lease over, at the same time."""
     owner, other = (Outbox(record, Policy(), "C1") for _ in range(2))
@@ -461,27 +497,6 @@ async def test_a_call_that_ends_while_it_is_taken_over_is_left_alone(record: Rec
 async def _waits(record: Record) -> bool:
     async with record.connection() as connection:
         return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
-
-
-async def test_a_decision_stays_in_the_channel_that_it_was_taken_for(record: Record) -> None:
-    """Delivered again after its episode got worse it is told of once; where it was refused, a human may move it."""
-    rising = Policy(PolicyFile(routes=(Route(match=("severity=critical",), channel="#urgent"),)))
-    box = Outbox(record, rising, "#ops", routed=True)
-    (opening,) = await record.record_arrivals([arrival("a", severity="warning")], Grouping())
-    made = decision(episode_id=opening.episode_id)
-    news = News(made, kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(made), [], 0))
-    await box.take([news])
-    await record.record_arrivals([arrival("b", 1, severity="critical")], Grouping())
-    await box.take([news])
-    assert await box.channels() == ["#ops"]
-    claim = await box.claim("#ops")
-    assert isinstance(claim, Claim)
-    await box.finish(claim, "refused", "no such channel")
-    await box.take([news])
-    assert await box.channels() == []
-    await box.take([replace(news, again=True)])
-    await box.take([news, replace(news, again=True)])
-    assert await box.channels() == ["#urgent"]
 
 
 async def test_a_database_that_is_away_is_named(database_url: str) -> None:

@@ -270,6 +270,18 @@ async def test_two_sinks_share_a_channel(place: Place):
         assert times[-1] - times[0] > 7 * 0.3 - 0.5  # the first may have been under way for longer than the last
 
 
+async def test_what_a_replica_left_behind_is_told_in_any_channel(place: Place):
+    """One died that had taken a decision for a channel of its own: the next one looks what there is to be told."""
+    async with slack_server() as server, sink(place, bot(place, server)):
+        await place.send(body("dec_1"))
+        await place.ended("dec_1")
+        dead = Outbox(place.record, Policy(), "#db", routed=True)
+        message = kafka.Message("decisions", 0, 0, b"k", body("dec_2"), [], 0)
+        assert await dead.take([News(msgspec.json.decode(body("dec_2"), type=Decision), message)]) == {"#db"}
+        await place.ended("dec_2")
+        assert [post["channel"] for _, post in server.posts] == ["#ops", "#db"]
+
+
 async def test_a_storm_is_a_few_messages_that_name_every_decision(place: Place):
     """Forty situations at once over a webhook: what the channel bears, then one digest; the worst come first."""
     file = PolicyFile(limits=Limits(burst=3, refill=600, digest=8, pace=0.1))
