@@ -18,7 +18,7 @@ from pipeline.errors import Rejected
 from pipeline.kafka import Message
 from pipeline.sinks.blocks import Member
 from pipeline.sinks.plan import Call, Head, Kind, Sent, Told, Waiting, plan, upkeep
-from pipeline.sinks.policy import Facts, Policy, Silence, parsed, silenced
+from pipeline.sinks.policy import Facts, Matcher, Policy, Silence, Sources, parsed, silenced
 from pipeline.stages.episodes import ACTIVE, rank
 from pipeline.stages.record import Record
 from pipeline.stages.stored import stored
@@ -193,8 +193,7 @@ class Outbox:
         for decision, since in waiting:
             facts, going_on = known.get(decision.episode_id) or _said(decision)
             route = self._policy.route(facts)
-            others = [(name, other) for name, other in sources if name != decision.episode_id]
-            why = "shadow" if decision.shadow else self._why_not(facts, silences, others)
+            why = "shadow" if decision.shadow else self._why_not(decision.episode_id, facts, silences, sources)
             if not why and route.hold_off and not going_on:
                 why = f"over within {route.hold_off:g} s"
             if why:
@@ -205,33 +204,33 @@ class Outbox:
             await connection.execute(_MUTE, channel, list(muted), list(muted.values()))
         return found
 
-    async def _active(self, connection: Any, now: datetime) -> list[Silence]:
-        """The silences of now. One whose matchers an older release took, and RE2 refuses, mutes nobody."""
-        active: list[Silence] = []
+    async def _active(self, connection: Any, now: datetime) -> list[tuple[str, list[Matcher]]]:
+        """The silences of now, parsed. One whose matchers an older release took, and RE2 refuses, mutes nobody."""
+        active: list[tuple[str, list[Matcher]]] = []
         for row in await connection.fetch(f"{_SILENCE} WHERE starts_at <= $1 AND ends_at > $1", now):
             silence = Silence(**row)
             try:
-                parsed(silence.matchers)
+                active.append((silence.id, parsed(silence.matchers)))
             except Rejected as exc:
                 if silence.id not in self._unreadable:
                     self._unreadable.add(silence.id)
                     log.error("silence_unreadable", silence=silence.id, reason=exc.reason)
-            else:
-                active.append(silence)
         return active
 
-    def _why_not(self, facts: Facts, silences: Sequence[Silence], sources: Sequence[tuple[str, Facts]]) -> str | None:
+    def _why_not(
+        self, episode: str, facts: Facts, silences: Sequence[tuple[str, Sequence[Matcher]]], sources: Sources
+    ) -> str | None:  # fmt: skip
         silence = silenced(facts, silences)
         if silence:
             return f"silenced by {silence}"
-        source = self._policy.inhibited(facts, sources)
+        source = self._policy.inhibited(facts, sources, episode)
         return f"inhibited by {source}" if source else None
 
-    async def _sources(self, connection: Any) -> list[tuple[str, Facts]]:
+    async def _sources(self, connection: Any) -> Sources:
         if not self._policy.inhibits:
             return []
         rows = await connection.fetch(f"{_EPISODE} WHERE state = ANY($1) ORDER BY ordinal DESC LIMIT {_MOST}", ACTIVE)
-        return [(row["id"], _facts(row)) for row in rows]
+        return self._policy.sources((row["id"], _facts(row)) for row in rows)
 
     async def _heads(self, connection: Any, channel: str) -> list[Head]:
         heads: list[Head] = []

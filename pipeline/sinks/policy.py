@@ -25,6 +25,8 @@ _OVERLONG = re.compile(r"(?<!\\)\{(\d+,)?\d{9}")
 """A repetition so large that RE2 takes it for text: a matcher of something else than its author meant."""
 Facts = Mapping[str, str]
 """What is known of an episode: its fields, and its labels."""
+Sources = list[dict[tuple[str, ...], list[str]]]
+"""What may mute others: see `Policy.sources`."""
 Seconds = Annotated[float, Meta(ge=0)]
 
 
@@ -147,15 +149,27 @@ class Policy:
         """Whether there is any rule."""
         return bool(self._inhibitions)
 
-    def inhibited(self, facts: Facts, going_on: Iterable[tuple[str, Facts]]) -> str | None:
-        """The id of the episode that mutes this one, or None. Nothing that is a source itself is its target."""
-        for rule, source, target in self._inhibitions:
-            if not all_hold(target, facts) or all_hold(source, facts):
-                continue
-            for name, other in going_on:
-                if all_hold(source, other) and all(facts.get(key, "") == other.get(key, "") for key in rule.equal):
+    def sources(self, going_on: Iterable[tuple[str, Facts]]) -> Sources:
+        """Of each rule, the ids of the episodes that mute by it, by what has to be equal."""
+        found: Sources = [{} for _ in self._inhibitions]
+        for name, facts in going_on:
+            for (rule, source, _), sources in zip(self._inhibitions, found, strict=True):
+                if all_hold(source, facts):
+                    sources.setdefault(_equal(rule, facts), []).append(name)
+        return found
+
+    def inhibited(self, facts: Facts, sources: Sources, episode: str | None = None) -> str | None:
+        """The id of another episode that mutes this one, or None. Nothing that is a source itself is its target."""
+        for (rule, source, target), by in zip(self._inhibitions, sources, strict=True):
+            if all_hold(target, facts) and not all_hold(source, facts):
+                name = next((name for name in by.get(_equal(rule, facts), ()) if name != episode), None)
+                if name is not None:
                     return name
         return None
+
+
+def _equal(rule: Inhibition, facts: Facts) -> tuple[str, ...]:
+    return tuple(facts.get(key, "") for key in rule.equal)
 
 
 def parsed(matchers: Iterable[str]) -> list[Matcher]:
@@ -168,9 +182,9 @@ def all_hold(matchers: Iterable[Matcher], facts: Facts) -> bool:
     return all(matcher.holds(facts) for matcher in matchers)
 
 
-def silenced(facts: Facts, silences: Iterable[Silence]) -> str | None:
-    """The id of the silence that mutes this episode, or None."""
-    return next((silence.id for silence in silences if all_hold(parsed(silence.matchers), facts)), None)
+def silenced(facts: Facts, silences: Iterable[tuple[str, Sequence[Matcher]]]) -> str | None:
+    """The id of the silence that mutes this episode, or None. Each comes with its matchers parsed: that takes long."""
+    return next((name for name, matchers in silences if all_hold(matchers, facts)), None)
 
 
 def load_policy(path: Path) -> Policy:
