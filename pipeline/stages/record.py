@@ -37,6 +37,9 @@ _URL = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _SECONDS = 10.0
 """The limit of each statement, and of the wait for a connection."""
 
+CLOSED_AT_ONCE = 5000
+"""Episodes called quiet by one statement, which has to be done within its limit, however many there are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Background:
@@ -87,8 +90,11 @@ class Record:
         """
         async with self.connection() as connection:
             await connection.execute("DELETE FROM situation_keys WHERE last_at < now() - interval '30 days'")
-            rows = await connection.fetch(_CLOSE_QUIET, timedelta(seconds=quiet_seconds))
-        return len(rows)
+            closed, count = 0, CLOSED_AT_ONCE
+            while count == CLOSED_AT_ONCE:
+                count = len(await connection.fetch(_CLOSE_QUIET, timedelta(seconds=quiet_seconds), CLOSED_AT_ONCE))
+                closed += count
+        return closed
 
     async def standing(self, most: int, revisions: int) -> list[Standing]:
         """Episodes whose newest revision is decided and that may have another one, the newest first."""
@@ -306,10 +312,13 @@ def _translated() -> Iterator[None]:
 
 
 _COST_SINCE = "SELECT sum((body->'usage'->>'cost_usd')::float8) FROM decisions WHERE created_at >= $1"
+# What is being counted is not quiet, and is not waited for.
 _CLOSE_QUIET = """
-UPDATE episodes SET state = 'quiet'
-WHERE state IN ('open', 'escalated') AND last_seen_at < now() - $1::interval AND touched_at < now() - $1::interval
-RETURNING 1
+UPDATE episodes SET state = 'quiet' WHERE id = ANY(ARRAY(
+    SELECT id FROM episodes
+    WHERE state IN ('open', 'escalated') AND last_seen_at < now() - $1::interval AND touched_at < now() - $1::interval
+    LIMIT $2 FOR UPDATE SKIP LOCKED
+)) RETURNING 1
 """
 _STATS = """
 SELECT

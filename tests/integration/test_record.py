@@ -23,6 +23,7 @@ from pipeline.migrations import migrate
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
 from pipeline.sinks.policy import Policy, PolicyFile, Route
 from pipeline.stages import enrich
+from pipeline.stages import record as stages_record
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Arrival, Background, Grouping, Record, open_record
 from pipeline.stages.situations import Topology, offers, root_of
@@ -152,6 +153,25 @@ async def test_a_quiet_period_closes_an_episode(record: Record, database_url: st
     assert [row["state"] for row in await record.episodes()] == ["quiet"]
     await record.record_arrivals([arrival("b", 899)], Grouping())
     assert [(row["state"], row["occurrences"]) for row in await record.episodes()] == [("open", 2)]
+
+
+async def test_what_is_counted_keeps_no_other_from_being_called_quiet(
+    record: Record, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One episode is locked: the others are closed, a few at a time, so that no statement takes too long for that."""
+    monkeypatch.setattr(stages_record, "CLOSED_AT_ONCE", 2)
+    await record.record_arrivals([arrival(f"a{n}", fingerprint=f"fp{n}") for n in range(6)], Grouping())
+    async with record.connection() as connection:
+        await connection.execute("UPDATE episodes SET touched_at = now() - interval '1 hour'")
+    counting = await asyncpg.connect(database_url)
+    try:
+        async with counting.transaction():
+            await counting.execute("SELECT FROM episodes WHERE opened_by = 'a0' FOR UPDATE")
+            assert await record.close_quiet_episodes(900) == 5
+    finally:
+        await counting.close()
+    async with record.connection() as connection:
+        assert await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM episodes WHERE state = 'quiet'") == 3
 
 
 @pytest.mark.parametrize("zero", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "1970-01-01T00:00:00Z"])
