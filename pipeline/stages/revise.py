@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.stages.count import LOCK_FINGERPRINTS
 from pipeline.stages.episodes import ACTIVE
+from pipeline.stages.stored import stored
 from schemas import Anomaly
 
 
@@ -27,16 +28,22 @@ class Standing:
 async def standing(connection: Any, most: int, revisions: int) -> list[Standing]:
     """Episodes whose newest revision is decided and that may have another one, the newest first."""
     rows = await connection.fetch(f"{_STANDING} {_DECIDED}", list(ACTIVE), most, revisions)
-    return [_standing(row) for row in rows]
+    return stored("episode", rows, _standing)
 
 
 async def overdue(connection: Any, after: timedelta) -> list[Standing]:
     """Those that were to be decided again for what was learned, so long ago that they may never have been asked for.
 
-    Each is told until it is `asked`. Of those that nobody waits for any more the mark goes here.
+    Each is told until it is `asked`. Of those that nobody waits for any more, or that cannot be read, the mark goes
+    here.
     """
     rows = await connection.fetch(f"{_OLD} {_STANDING} {_UNDECIDED}", list(ACTIVE), after)
-    return [_standing(row) for row in rows]
+    found = stored("episode", rows, _standing)
+    readable = {one.episode_id for one in found}
+    for row in rows:
+        if row["id"] not in readable:
+            await connection.execute(_ASKED, row["id"], row["revision"])
+    return found
 
 
 async def asked(connection: Any, found: Standing) -> None:

@@ -391,6 +391,28 @@ async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, da
     assert logs == []  # nothing will ever be learned of it: it is in nobody's way
 
 
+async def test_an_episode_whose_anomaly_cannot_be_read_any_more_is_not_decided_again(record: Record) -> None:
+    """Nor does it stop the worker, or come again and again: one of an earlier release, which knew no limits."""
+    openings = await record.record_arrivals([arrival("a"), arrival("b", fingerprint="fp2")], Grouping())
+    await record.save_decisions(
+        [(decision(f"dec_{one.anomaly_id}", episode_id=one.episode_id), None) for one in openings]
+    )
+    for one in await record.standing(10, 10):
+        await record.revise(one)
+    async with record.connection() as connection:
+        await connection.execute(
+            "UPDATE anomalies SET body = jsonb_build_object('error_type', repeat('x', 300)) WHERE id = 'a'"
+        )
+    with structlog.testing.capture_logs() as logs:
+        assert [one.anomaly_id for one in await record.overdue(timedelta(0))] == ["b"]
+        assert [one.anomaly_id for one in await record.overdue(timedelta(0))] == ["b"]
+        async with record.connection() as connection:
+            await connection.execute("UPDATE episodes SET decided = 1")
+        assert [one.anomaly_id for one in await record.standing(10, 10)] == ["b"]
+    unreadable = next(one.episode_id for one in openings if one.anomaly_id == "a")
+    assert [(line["event"], line["id"]) for line in logs] == [("row_unreadable", unreadable)] * 2
+
+
 async def test_a_message_that_cannot_be_read_any_more_is_muted(record: Record) -> None:
     """One that waits since an earlier release is named in the record, and the next ones are told."""
     box = Outbox(record, Policy())
