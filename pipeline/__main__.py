@@ -103,6 +103,7 @@ def send(
     records = keyed(values, current, load_fingerprints(current.fingerprints_file))
 
     async def publish() -> None:
+        await kafka.check(current, 5)  # names the variable where it does not answer
         sender = kafka.Sender(current)
         try:
             for start in track(range(0, len(records), 1000), "sending", console=err, disable=not err.is_terminal):

@@ -101,4 +101,5 @@ def _dead_letters(
 ) -> Iterator[kafka.Message]:
     when = moment(since, datetime.now(UTC)) if since else None
     current = settings.required_kafka(completed())
+    run_async(kafka.check(current, 5))  # names the variable where it does not answer
     return letters.chosen(kafka.each(current, current.topic_dlq), letters.Wanted(reason, topic, when, text))

@@ -272,12 +272,14 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as exc:
         raise Rejected(f"{path}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise Rejected(f"{path}: is not UTF-8, from byte {exc.start} on") from exc
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{path}: line {number}"
             try:
                 yield msgspec.json.decode(line, type=dict[str, Any]), where
-            except msgspec.MsgspecError as exc:
+            except (msgspec.MsgspecError, RecursionError) as exc:
                 raise Rejected(f"{where}: {exc}") from exc
 
 

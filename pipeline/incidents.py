@@ -15,6 +15,7 @@ from pipeline.catalogue import load_catalogue
 from pipeline.console import err, opened_index, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
 from pipeline.knowledge import Loaded, read_files
+from pipeline.stages.ingest import check_text
 from schemas import Evidence, Incident
 
 _JSON_LINES = "One JSON object a line"
@@ -99,6 +100,7 @@ def incidents_search(
     """Find past incidents by what was seen."""
     if not query.strip():
         raise Rejected("what was seen? the query is empty")
+    check_text(query)
     from pipeline.words import Query
 
     async def search() -> list[Evidence]:

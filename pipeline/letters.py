@@ -89,7 +89,12 @@ def _fits(letter: Message, wanted: Wanted) -> bool:
         return False
     if wanted.since is not None and letter.timestamp < wanted.since.timestamp() * 1000:
         return False
-    return wanted.text is None or wanted.text in origin["message"] or wanted.text.encode() in (letter.value or b"")
+    return wanted.text is None or wanted.text in origin["message"] or _bytes(wanted.text) in (letter.value or b"")
+
+
+def _bytes(text: str) -> bytes:
+    """As they were typed, also where they are no UTF-8."""
+    return text.encode(errors="surrogateescape")
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -47,6 +47,8 @@ async def samples(settings: Settings, datasets: Sequence[Path]) -> list[calibrat
             of=name,
             others=everything,
         )
+    if not found:
+        raise Rejected(f"{', '.join(read)}: there is no query to fit on")
     mean = sum(sample.weight for sample in found) / len(found)
     return [replace(sample, weight=sample.weight / mean) for sample in found]
 

@@ -49,7 +49,11 @@ def silence_add(
     if lasts is not None and end is not None:
         raise Rejected("--for and --end both say until when: give one of them")
     begins = datetime.now(UTC) if start is None else _in_utc(start)
-    silence = made(matchers, begins, end or begins + span(lasts or "1h"), author, comment)
+    try:
+        ends = end or begins + span(lasts or "1h")
+    except OverflowError as exc:
+        raise Rejected(f"--for {lasts or '1h'} ends after the year 9999") from exc
+    silence = made(matchers, begins, ends, author, comment)
 
     async def add() -> None:
         async with opened_record() as record:

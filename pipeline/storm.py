@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from pipeline.alerts import anomaly_of
 from pipeline.errors import Rejected
@@ -48,25 +49,33 @@ class Truth(msgspec.Struct, frozen=True):
     root: str | list[str] | None = None
 
 
+Seconds = Annotated[float, Meta(ge=-1e10, le=1e11)]
+"""What a date can hold: three centuries back, three millennia forth."""
+
+
 class Alert(msgspec.Struct, frozen=True, rename={"starts_at": "startsAt"}):
     """One line. Times are seconds since the start of the stream."""
 
-    ts: float
+    ts: Seconds
     labels: dict[str, str]
     truth: Truth
     status: str = "firing"
     annotations: dict[str, str] = {}
-    starts_at: float | None = None
+    starts_at: Seconds | None = None
 
 
 def read_alerts(path: Path) -> list[Alert]:
-    """Every line, in the order of time. Raises `Rejected` naming the line that is none."""
+    """Every line, in the order of time. Raises `Rejected` naming the line that is none, or where there is no alert."""
     alerts: list[Alert] = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
         try:
             alerts.append(msgspec.json.decode(line, type=Alert))
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise Rejected(f"{path}, line {number}: {exc}") from exc
+    if not alerts:
+        raise Rejected(f"{path}: there is no alert in it")
     return sorted(alerts, key=lambda alert: alert.ts)
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline import console, dlq, incidents, settings, silences
 from pipeline.__main__ import cli, decision_line, figure
-from pipeline.errors import Rejected
+from pipeline.errors import PulseGuardError, Rejected
 from pipeline.kafka import Message
 from pipeline.send import json_values, keyed
 from pipeline.sinks.policy import Silence
@@ -104,11 +104,20 @@ def test_the_version_is_the_projects(monkeypatch: pytest.MonkeyPatch):
         ("dlq list --since yesterday", "neither a time like"),
         ("silence add service=x --author ada --for 2h --end 2099-01-01", "give one of them"),
         ("silence add service=x --author ada --for long", "is no span of time"),
+        ("silence add service=x --author ada --for 999999w", "ends after the year 9999"),
+        ("silence add service=x --author ada --start 9999-12-31T23:59:59", "ends after the year 9999"),
+        ("incidents search \udcff", "lone surrogate"),
+        ("dlq list", "KAFKA_BOOTSTRAP_SERVERS: no answer from 127.0.0.1:1"),
+        ("send {anomaly}", "KAFKA_BOOTSTRAP_SERVERS: no answer from 127.0.0.1:1"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_before_any_part_is_asked(arguments: str, says: str):
-    done = CliRunner().invoke(cli, arguments.split(), env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "COLUMNS": "200"})
+def test_what_cannot_be_meant_or_done_is_refused(tmp_path: Path, arguments: str, says: str):
+    """Before any part is asked; where that is Kafka, and it is away, by the variable that names it."""
+    (tmp_path / "anomaly").write_text('{"error_type": "e"}')
+    told = arguments.format(anomaly=tmp_path / "anomaly").split()
+    done = CliRunner().invoke(cli, told, env={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "COLUMNS": "200"})
     assert done.exit_code != 0
+    assert isinstance(done.exception, PulseGuardError | SystemExit)
     assert says in done.output + str(done.exception)
 
 

@@ -26,7 +26,7 @@ from pipeline.evaluate import (
     read_dataset,
     risk_coverage,
 )  # fmt: skip
-from pipeline.measure import other
+from pipeline.measure import other, samples
 from pipeline.report import MEANING, page
 from pipeline.settings import Settings
 from schemas import Anomaly, Signals
@@ -269,6 +269,17 @@ def test_a_dataset_is_read_leniently_and_refused_by_line(tmp_path: Path):
                 read_dataset(tmp_path)
     with pytest.raises(Rejected, match=r"queries\.jsonl|incidents\.jsonl"):
         read_dataset(tmp_path / "none")
+    for raw, reason in ((b'{"id": "\xff"}', "is not UTF-8, from byte 8 on"), (b"[" * 100_000, "line 1")):
+        (tmp_path / "queries.jsonl").write_bytes(raw)
+        with pytest.raises(Rejected, match=rf"queries\.jsonl: {reason}"):
+            read_dataset(tmp_path)
+
+
+async def test_without_a_query_there_is_nothing_to_fit_on(tmp_path: Path):
+    for name in ("incidents", "queries"):
+        (tmp_path / f"{name}.jsonl").touch()
+    with pytest.raises(Rejected, match="there is no query to fit on"):
+        await samples(Settings(), [tmp_path])
 
 
 def test_the_report_is_one_page_without_anything_from_elsewhere():

@@ -118,6 +118,7 @@ async def test_letters_are_chosen_by_reason_topic_time_and_text():
     assert list(chosen(both, Wanted(topic="feedback"))) == [two]
     assert list(chosen(both, Wanted(text="Zero"))) == [one]
     assert list(chosen(both, Wanted(text="{}"))) == [one]
+    assert list(chosen(both, Wanted(text="\udcff"))) == [two]
     assert list(chosen(both, Wanted(since=datetime(1970, 1, 1, 0, 10, tzinfo=UTC)))) == both
     assert list(chosen(both, Wanted(since=datetime(1970, 1, 1, 1, tzinfo=UTC)))) == []
     rows = [msgspec.json.decode(line) for line in lines(both)]

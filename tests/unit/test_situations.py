@@ -200,9 +200,22 @@ def test_a_stream_is_judged(tmp_path: Path) -> None:
     assert figures["floor_pair_f1"] < 1.0
     assert (figures["alerts"], figures["causes"], figures["situations"]) == (7, 5, 5)
     assert len({alert.labels["cluster"] for alert in storm.crowded(alerts, 1)}) == 1
-    path.write_text('{"ts": 1}')
-    with pytest.raises(Rejected, match="line 1"):
-        storm.read_alerts(path)
+    path.write_text("\n" + json.dumps(lines[0]) + "\n\n")
+    assert storm.read_alerts(path) == alerts[:1]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [(b'{"ts": 1}', "line 1"), (b"\n{", "line 2"), (b'{"ts": 1e300, "labels": {}, "truth": {"group": "g"}}', "ts"),
+     (b'{"ts": 1, "startsAt": -1e18, "labels": {}, "truth": {"group": "g"}}', "startsAt"),
+     (b'{"ts": 1, "labels": {"a": "\xff"}, "truth": {"group": "g"}}', "line 1.*utf-8"), (b"[" * 100_000, "line 1"),
+     (b"", "there is no alert in it"), (b"\n \n", "there is no alert in it")],
+)  # fmt: skip
+def test_a_stream_that_cannot_be_read_is_refused(tmp_path: Path, text: bytes, reason: str) -> None:
+    """By the line, where there is one."""
+    (tmp_path / "storm.jsonl").write_bytes(text)
+    with pytest.raises(Rejected, match=reason):
+        storm.read_alerts(tmp_path / "storm.jsonl")
 
 
 def test_the_probable_roots_are_judged(tmp_path: Path) -> None:
