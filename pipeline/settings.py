@@ -17,8 +17,11 @@ _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0"
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@:*A-Z\[\]]+)(:\d{1,5})?")
 """As a browser says it, which is compared letter by letter."""
+_TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
 _PORTS = 65_535
 _DAY = 86_400
+_CENTURY = {"DAYS": 36_500, "HOURS": 36_500 * 24, "SECONDS": 36_500 * _DAY, "TIMEOUT": 36_500 * _DAY}
+"""By the end of a variable's name: what is longer overflows a date or a timer."""
 _SEGMENT_DAYS = 8
 """Kafka deletes by whole segments, which fill for a week, and a record's clock may be a day ahead of ours."""
 
@@ -35,6 +38,7 @@ def setting(
 ) -> Any:  # fmt: skip
     """A field of `Settings` that is read from ``variable``, as the type of its default unless ``cast`` names one."""
     cast = cast or (str if default is None else type(default))
+    maximum = _CENTURY.get(variable.rpartition("_")[2], maximum)
     metadata = {"variable": variable, "doc": doc, "secret": secret, "bounds": (minimum, maximum), "cast": cast}
     return field(default=default, repr=not secret, metadata=metadata)
 
@@ -222,6 +226,7 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
     _check_security(settings)
     _check_secrets(settings)
     _check_origins(settings)
+    _check_topics(settings)
     settings = _retained(settings, told="retention_days" in values)
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
@@ -288,6 +293,21 @@ def _check_secrets(settings: Settings) -> None:
     ):  # fmt: skip
         if value and not listed(value):
             raise Misconfigured(variable, "names nothing between its commas")
+
+
+def _check_topics(settings: Settings) -> None:
+    """Of two topics with one name, what is written to the one is read from the other: a dead letter, for ever."""
+    known: dict[str, str] = {}
+    for variable, topic in (
+        ("TOPIC_ANOMALIES", settings.topic_anomalies), ("TOPIC_ENRICHED", settings.topic_enriched),
+        ("TOPIC_DECISIONS", settings.topic_decisions), ("TOPIC_DLQ", settings.topic_dlq),
+        ("TOPIC_INCIDENTS", settings.topic_incidents), ("TOPIC_FEEDBACK", settings.topic_feedback),
+    ):  # fmt: skip
+        if _TOPIC.fullmatch(topic) is None:
+            raise Misconfigured(variable, f"{topic!r} is no name that Kafka takes", "1 to 249 of a-z, A-Z, 0-9, . _ -")
+        if topic in known:
+            raise Misconfigured(variable, f"is {topic!r}, and {known[topic]} is, too", "each topic has its own name")
+        known[topic] = variable
 
 
 def _check_origins(settings: Settings) -> None:

@@ -25,6 +25,15 @@ WRONG = {
     ("REDACT", "perhaps"): "'perhaps' is neither yes nor no",
     ("API_TOKEN", ","): "names nothing between its commas",
     ("PAGERDUTY_WEBHOOK_SECRET", ","): "names nothing between its commas",
+    ("EPISODE_QUIET_SECONDS", "1e18"): "1e18 is not from 1 to 3153600000",
+    ("LLM_TIMEOUT", "1e308"): "1e308 is not from 0.1 to 3153600000",
+    ("PROVENANCE_DAYS", "1e12"): "1e12 is not from 0 to 36500",
+    ("RETENTION_DAYS", "36501"): "36501 is not from 0 to 36500",
+    ("TOPIC_RETENTION_HOURS", "1e18"): "1e18 is not from -1 to 876000",
+    ("TOPIC_DLQ", "anomalies"): "is 'anomalies', and TOPIC_ANOMALIES is, too (each topic has its own name)",
+    ("TOPIC_FEEDBACK", "decisions"): "is 'decisions', and TOPIC_DECISIONS is, too (each topic has its own name)",
+    ("TOPIC_DECISIONS", "a/b"): "'a/b' is no name that Kafka takes (1 to 249 of a-z, A-Z, 0-9, . _ -)",
+    ("TOPIC_DECISIONS", ".."): "'..' is no name that Kafka takes (1 to 249 of a-z, A-Z, 0-9, . _ -)",
     ("SENTRY_CLIENT_SECRET", " , "): "names nothing between its commas",
 }
 
