@@ -11,12 +11,9 @@ from collections.abc import Callable
 _ANSI = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Characters that count as printable and show nothing: messages are hidden in them."""
-_ON_TOP = (
-    "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff"
-    "\u20d0-\u20ff\ufe20-\ufe2f"
-)
-_PILE = re.compile(f"([{_ON_TOP}]{{4}})[{_ON_TOP}]+")
-"""More marks on one letter than any language has: piled up, they cover the lines above and below."""
+_BEYOND_LATIN = re.compile("[^\0-\u02ff]{5,}")
+_MOST_MARKS = 4
+"""On one letter: more than any language has. Piled up, they cover the lines above and below."""
 
 _PASSWORD = (
     r"pass(?:word|wd|phrase|code|wort)|pwd"  # noqa: S105
@@ -175,10 +172,10 @@ def visible(text: str) -> str:
 
     A letter keeps the first four of its marks.
     """
-    text = _PILE.sub(r"\1", _BLANK.sub("", _ANSI.sub("", text)))
-    if text.isprintable():
-        return text
-    return "".join(_shown(c) for c in text)
+    text = _BLANK.sub("", _ANSI.sub("", text))
+    if not text.isprintable():
+        text = "".join(_shown(c) for c in text)
+    return _BEYOND_LATIN.sub(_unpiled, text)  # last: what is gone may have kept marks apart
 
 
 def redacted(text: str) -> str:
@@ -201,6 +198,15 @@ def _shown(character: str) -> str:
     if character.isprintable() or character == "\n":
         return character
     return "" if unicodedata.category(character) == "Cf" else " "
+
+
+def _unpiled(found: re.Match[str]) -> str:
+    marks, kept = 0, []
+    for character in found[0]:
+        marks = marks + 1 if unicodedata.category(character) in {"Mn", "Me"} else 0
+        if marks <= _MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _is_login(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -40,7 +41,8 @@ UNSEEN = re.compile(
     "[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e01ef]"
 )
-PILE = re.compile("[\u0300-\u036f\u0e49\u20dd]{5}")
+MARKS = "".join(chr(n) for n in range(0x300, 0x10000) if unicodedata.category(chr(n)) in {"Mn", "Me"})
+PILE = re.compile(f"[{MARKS}]{{5}}")
 SIGNALS = Signals(similarity=0.9, margin=0.3, coverage=0.9, exact=1, agreement=1, clearance=0.3, lead=0.5)
 
 
@@ -134,8 +136,8 @@ def harmless(decision: Decision, enriched: EnrichedAnomaly) -> None:
 
 
 def test_there_are_enough_attacks():
-    """At least a hundred and thirty, each in every place; and some eighty answers."""
-    assert len(ATTACKS) >= 130
+    """At least two hundred, each in every place; and some eighty answers."""
+    assert len(ATTACKS) >= 200
     assert len(WISHES) + len(TEXTS) >= 80
 
 

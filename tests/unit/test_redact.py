@@ -64,5 +64,8 @@ def test_names_of_secrets():
 def test_a_pile_of_marks_is_cut():
     """A letter keeps as many marks as languages have, and what languages write stays as it is."""
     assert visible("a" + "\u0301" * 500 + "b") == "a" + "\u0301" * 4 + "b"
-    written = "Việt Nam, שָׁלוֹם, مُحَمَّد, น้ำ, हिन्दी"
+    for mark in "\u0902\u0730\u07eb\u0f74\u08f0\U0001e8d0":
+        assert visible(f"\u0915{mark * 300}") == f"\u0915{mark * 4}"
+    assert visible("a" + "\u0301\u0301\u200d" * 100) == "a" + "\u0301" * 4
+    written = "Việt Nam, שָׁלוֹם, مُحَمَّد, น้ำ, हिन्दी, བརྒྱུད"
     assert visible(written) == written
