@@ -16,12 +16,12 @@ _MOST_MARKS = 4
 """On one letter: more than any language has. Piled up, they cover the lines above and below."""
 
 _PASSWORD = (
-    r"pass(?:word|wd|phrase|code|wort)|pwd"  # noqa: S105
+    r"pass(?:word|wd|[_-]?phrase|code|wort)|pwd"  # noqa: S105
     r"|kennwort|mot de passe|contrase[ñn]a|senha|пароль|密[码碼]|パスワード|비밀번호"
 )
 _KEY = r"(?:api|access|account|secret|pre-?shared|shared|subscription)[_ -]?key"
 _SECRET = (
-    rf"{_PASSWORD}|secret|token|credentials?|authorization|{_KEY}"
+    rf"{_PASSWORD}|(?<!\d{{12}}:)secret|token|credentials?|authorization|{_KEY}"  # but not the kind in an ARN of AWS
     r"|(?<![A-Za-z0-9])p(?:ass|w)(?=\W{0,8}+(?!\d+\b)\S|$)"  # but not in "12 pass, 3 fail" as metrics write it
     r"|(?:private|signing|encryption|master|auth|session)[_-]?key"
 )
@@ -59,7 +59,14 @@ _WELL_KNOWN = re.compile(
     r"|sk-(?:(?:proj|svcacct|admin|ant|or)-[\w-]{20,255}|(?=[A-Za-z]{0,60}\d)[A-Za-z0-9]{20,255})"
     r"|hf_[A-Za-z0-9]{30,64}|gsk_[A-Za-z0-9]{40,255}|xai-[A-Za-z0-9]{60,255}|pplx-[A-Za-z0-9]{40,255}"
     r"|glsa_[A-Za-z0-9]{32}_[A-Fa-f0-9]{8}|glc_[\w+/=-]{32,255}|NRAK-[A-Z0-9]{27}|sntry[su]_[\w+/=-]{32,255}"
-    r"|AGE-SECRET-KEY-1[0-9A-Z]{58}"
+    r"|AGE-SECRET-KEY-1[0-9A-Z]{58}|dt0[a-z]\d\d\.[A-Z0-9]{24}\.[A-Z0-9]{64}|dp\.(?:pt|st|sa|ct)\.[A-Za-z0-9.]{40,255}"
+    r"|PMAK-[a-f0-9]{24}-[a-f0-9]{34}|tskey-[a-z]{3,12}-[\w-]{20,255}|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{60,255}"
+    r"|(?:pul-|sbp_|bk[a-z]{2}_|sq[apu]_|lsv2_(?:pt|sk)_|CCIPAT_\w{1,30}_)[a-f0-9]{32,40}|xkeysib-[a-f0-9]{64}-\w{16}"
+    r"|AKCp[A-Za-z0-9]{60,80}|cmVmdGtu[A-Za-z0-9]{50,60}|LTAI5t[A-Za-z0-9]{18}"
+    r"|[MNO][A-Za-z0-9]{23,25}\.[\w-]{6}\.[\w-]{27,38}"
+    # whoever makes it: a name, an underscore, and what has small and capital letters and digits in a row
+    r"|[a-z][a-z0-9]{1,9}(?:_[a-z]{1,9}){0,3}_(?=[A-Z0-9]{0,40}[a-z])(?=[a-z0-9]{0,40}[A-Z])"
+    r"(?=[A-Za-z]{0,40}\d{1,40}[A-Za-z]{1,40}\d)[A-Za-z0-9]{30,255}"
     r")",
     re.ASCII,
 )
@@ -69,6 +76,12 @@ _HOOK = re.compile(
     re.ASCII,
 )
 _SIGNATURE = re.compile(r"""([?&](?:sig|signature|x-(?:amz|goog)-signature)=)[^&\s"'<>]{16,}+""", re.IGNORECASE)
+_IN_URL = re.compile(
+    r"([?&](?i:key|auth|code)=)(?=[A-Z\d]{0,40}[a-z])(?=[a-z\d]{0,40}[A-Z])(?=[A-Za-z]{0,40}\d)[\w%.~/+-]{24,}+"
+    r"|((?i:phpsessid|jsessionid|sessionid|connect\.sid)=)[\w%.~+-]{16,}+",
+    re.ASCII,
+)
+"""A secret by its looks, where its name may as well be that of something else."""
 _USERINFO = re.compile(
     r"""://(?!git@)(?:[^\s/?#]{1,512}|[^\s/?#:@\[]{0,100}:(?!\d{1,5}[/?#])[^\s@"'<>]{1,200})@(?=[\w.\[-])"""
 )
@@ -81,7 +94,7 @@ _HEADER = re.compile(
 _BEARER = re.compile(r"\b(bearer|basic)(\s{1,4})(?=[A-Za-z._~+/=-]{0,200}\d)[A-Za-z0-9._~+/=-]{8,}+", re.IGNORECASE)
 _BASIC = re.compile(r"""\b(basic\s{1,4}|_?auth["']?\s{0,3}[=:]\s{0,3}["']?)([A-Za-z0-9+/]{8,}+={0,2})""", re.IGNORECASE)
 _PAIR = re.compile(
-    rf"""((?:{_SECRET})\\?["']?(?:(?: is)?\s{{0,3}}(?:=>?+|[:\uff1a]=?+(?!\s{{0,3}}{_PROSE}))\s{{0,3}}|>)"""
+    rf"""((?:{_SECRET})\\?["']?(?:(?: is)?\s{{0,3}}(?:=>?+|[:\uff1a](?::(?=\s))?=?+(?!\s{{0,3}}{_PROSE}))\s{{0,3}}|>)"""
     r"""(?:\{\s{0,20}\\?["']?value\\?["']?\s{0,3}[:=]\s{0,3})?+)"""
     rf"""(?!["']?\[redacted|/|secret\s\\?"|{_STATE})"""
     r"""("(?:[^"\\\n]|\\.)++"?|'(?:[^'\\\n]|\\.)++'?|\\"[^"\\]{1,512}\\["]"""
@@ -89,10 +102,18 @@ _PAIR = re.compile(
     r"""|(?:(?:basic|bearer|token|apikey|negotiate)\s{1,3})?(?:[^\s,;&"'\\]|&(?!\w{1,8};|[\w.\[\]-]{1,64}=)){3,}+)""",
     re.IGNORECASE,
 )
+_NAMED = re.compile(
+    rf"""(\b(?:name\\?["']?\s{{0,3}}[:=]\s{{0,3}}\\?["']?|key=["'])[\w.-]{{0,60}}?(?:{_SECRET})\\?["']?[\s,]{{1,20}}"""
+    r"""\\?["']?value\\?["']?\s{0,3}[:=]\s{0,3})(?!\\?["']?\[redacted)"""
+    r"""("(?:[^"\\\n]|\\.)++"?|'(?:[^'\\\n]|\\.)++'?|\\"[^"\\]{1,512}\\["]|[^\s,;}"'\\]++)""",
+    re.IGNORECASE,
+)
+"""A variable of a container, or an entry of a settings file: its name in one field, its value in the next."""
 _FLAG = re.compile(
     rf"""((?<![^\s"'\[(,])--?[\w-]{{0,40}}?(?:{_SECRET})(?:\s{{1,3}}|["'],\s{{0,3}}["']|,\s{{0,3}}(?=[^\s,\]]{{0,40}}\d))"""
     r"""|\bsshpass\s{1,3}-p\s{0,3}|\bredis-cli\b[^\n|;]{0,200}?\s-a\s{1,3}"""
     r"""|\b(?:mongo\w{0,5}|docker\s{1,3}login)\b[^\n|;]{0,200}?\s-p\s{1,3}"""
+    r"""|\bldap[a-z]{3,8}\b[^\n|;]{0,200}?\s-w\s{1,3}|\bsqlcmd\b[^\n|;]{0,200}?\s(?-i:-P)\s{1,3}"""
     r"""|\blogin\s{1,3}\S{0,99}[^\s:;,.]\s{1,3}password\s{1,3}(?!(?:is|was|has|for|of|to|and|from|reset|change[ds]?)\b)"""
     rf"""|\b(?:{_PASSWORD})\s{{1,3}}(?=["'])|\bidentified\s{{1,3}}by\s{{1,3}}(?='))"""
     rf"""(?!-|["']?\[redacted|{_STATE})("[^"\n]++"|'[^'\n]++'|[^\s"']++)""",
@@ -125,6 +146,8 @@ _MYSQL = re.compile(r"""(\b(?:mysql|mariadb)[^\n|;]{0,200}?\s-p)['"]?[^\s'"]++""
 _LOGIN = re.compile(r"""((?<!\S)(?:-u|--(?:proxy-)?user)[ =]{1,3}["']?)(?!\d+:\d+)[^\s:"'\[]{1,200}:[^\s"']++""")
 _HASH = re.compile(
     r"\$2[abxy]?\$\d\d\$[./A-Za-z0-9]{40,}+|\$(?:1|5|6|y|apr1)\$[^\s$:]{1,60}\$[./A-Za-z0-9]{20,}+|\$argon2\w{1,2}\$[^\s:]{20,}+"
+    r"|SCRAM-SHA-\d{1,3}\$\d{1,9}:[^\s\"']{40,}+|pbkdf2[_:]sha\d{1,3}[:$]\d{1,9}\$[^\s$]{1,60}\$[^\s\"']{20,}+"
+    r"|scrypt:[\d:]{3,20}\$[^\s$]{1,60}\$[^\s\"']{20,}+"
 )
 _ONE_TIME = re.compile(
     r"\b((?:otp|cvv2?|cvc2?|pin(?=\W{1,4}\d{4}| is \d{4}))(?:\s{0,3}[=:]\s{0,3}| is )|"
@@ -147,7 +170,7 @@ _PHONE = re.compile(
     re.ASCII,
 )
 _PHONE_CALLED_SO = re.compile(
-    r"""\b((?:tel|telephone|phone|mobile|fax)(?:[ _-]?(?:no|number))?["']?\s{0,3}[:=]\s{0,3}["']?)"""
+    r"""\b((?:tel|telephone|phone|mobile|fax|msisdn)(?:[ _-]?(?:no|number))?["']?\s{0,3}[:=]\s{0,3}["']?)"""
     r"""\+?\d[\d ()/.-]{5,20}\d\b""",
     re.IGNORECASE,
 )
@@ -157,7 +180,8 @@ _CARD_KIND = re.compile(
     r"|3(?:0[0-5]|[68]\d)\d{11}|35(?:2[89]|[3-8]\d)\d{12}"
 )
 _IBAN = re.compile(
-    r"(?<!\w)(?:[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?|[a-z]{2}\d{2}[a-z0-9]{11,30})(?!\w)", re.ASCII
+    r"(?<!\w)(?:[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?|[a-z]{2}\d{2}[a-z0-9]{11,30})(?!\w)",
+    re.ASCII,
 )
 _IBAN_LENGTHS = (
     "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22GE22GI23GL18"
@@ -235,7 +259,7 @@ def _is_card(text: str) -> bool:
 
 def _is_iban(text: str) -> bool:
     """ISO 13616: as long as its country's; its head moved to its end, its letters as numbers, it is 1 modulo 97."""
-    plain = text.replace(" ", "").upper()
+    plain = re.sub("[ -]", "", text).upper()
     country = _IBAN_LENGTHS.find(f"{plain[:2]}{len(plain)}")
     return country % 4 == 0 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
 
@@ -251,12 +275,14 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (_WELL_KNOWN, "[redacted:api_key]"),
     (_HOOK, r"\1[redacted:webhook]"),
     (_SIGNATURE, r"\1[redacted:signature]"),
+    (_IN_URL, lambda found: f"{found[1] or found[2]}[redacted:secret]"),
     (_USERINFO, "://[redacted:credentials]@"),
     (_ORACLE, r"\1[redacted:credentials]@"),
     (_HEADER, r"\1[redacted:secret]"),
     (_BEARER, r"\1\2[redacted:token]"),
     (_BASIC, lambda found: f"{found[1]}[redacted:token]" if _is_login(found[2]) else found[0]),
     (_PHRASE, r"\1[redacted:secret]"),
+    (_NAMED, r"\1[redacted:secret]"),
     (_PAIR, r"\1[redacted:secret]"),
     (_FLAG, r"\1[redacted:secret]"),
     (_SAID, r"\1[redacted:secret]"),

@@ -33,7 +33,9 @@ def test_ordinary_alerts_stay_as_they_are(text: str):
              "&sig=", "ab12", "\u0301", "password 'a", "password a", "password was to ", "token a", "token a1",
              "token ~1", "password: must ", "passphrase: a ", "--password,", '"--token",', "a:a@", "a:a", "password:{",
              "password:{ ", "credentials a:", "AUTH default ", "pin is ", "verification code ", "password=&a",
-             "api key: ", "password ("],
+             "api key: ", "password (", "name: a ", "name=token ", "name=token value=",
+             'key="token', "a_aA1b2", "?key=aA1", "sqlcmd ", "ldapsearch ", "SCRAM-SHA-1$1:", "scrypt:1", "DE89-",
+             "a.atlasv1."],
 )  # fmt: skip
 def test_no_text_takes_long(unit: str):
     """A megabyte of whatever a pattern begins with is done in seconds, on a busy machine too."""
