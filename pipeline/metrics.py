@@ -13,7 +13,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
 
-from pipeline.errors import Failure, Misconfigured
+from pipeline.errors import Failure
+from pipeline.settings import unusable
 from schemas import Engine, Reason
 from schemas.decision import Verdict
 
@@ -82,7 +83,7 @@ def served(host: str, port: int, fault: Callable[[], str | None]) -> Iterator[No
     try:
         server = make_server(host, port, answer, _server(host), _Quiet)
     except OSError as exc:
-        raise Misconfigured("METRICS_PORT", f"port {port} cannot be used: {exc.strerror}") from exc
+        raise unusable(host, "METRICS_PORT", port, exc) from exc
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

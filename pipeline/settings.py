@@ -1,9 +1,11 @@
 """The only reader of the environment: read once, cast or fail naming the variable, passed on as a value."""
 
+import errno
 import ipaddress
 import math
 import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -355,6 +357,14 @@ def _either(words: tuple[str, ...]) -> str:
 def idle(settings: Settings) -> str:
     """Why nothing stands in for what is not named: seldom that none runs, often that it runs on another home."""
     return f"no `pulseguard up` runs on PULSEGUARD_HOME={settings.home.absolute()}"
+
+
+def unusable(host: str, variable: str, port: int, exc: OSError) -> Misconfigured:
+    """Why nothing can listen there: the port, unless it is the address that this machine does not have."""
+    if isinstance(exc, socket.gaierror) or exc.errno == errno.EADDRNOTAVAIL:
+        return Misconfigured("PULSEGUARD_HOST", f"{host!r} is no address of this machine",
+                             "127.0.0.1, or 0.0.0.0 for all of its own")  # fmt: skip
+    return Misconfigured(variable, f"port {port} cannot be used: {exc.strerror}")
 
 
 def required_kafka(settings: Settings) -> Settings:

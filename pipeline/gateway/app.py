@@ -25,7 +25,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pipeline import kafka
 from pipeline.catalogue import Catalogue
-from pipeline.errors import Misconfigured, Rejected, Unavailable
+from pipeline.errors import Rejected, Unavailable
 from pipeline.gateway import feedback, incidents, problems, silences, slack, webhooks
 from pipeline.gateway.answers import Episode, Situation, Stats, situation_of
 from pipeline.gateway.openapi import described
@@ -33,7 +33,7 @@ from pipeline.gateway.page import DOCS, dashboard
 from pipeline.gateway.parameters import Before, BeforeId, Limit, Members, State, TakesAnomalies
 from pipeline.gateway.token import tokens_of
 from pipeline.index import Index
-from pipeline.settings import Settings
+from pipeline.settings import Settings, unusable
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy
 from pipeline.stages import ingest
@@ -192,7 +192,7 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
         listener.bind((settings.host, settings.http_port))
     except OSError as exc:
         listener.close()
-        raise Misconfigured("HTTP_PORT", f"port {settings.http_port} cannot be used: {exc.strerror}") from exc
+        raise unusable(settings.host, "HTTP_PORT", settings.http_port, exc) from exc
     config = uvicorn.Config(
         _with_head(app), log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2,
         lifespan="off",

@@ -21,8 +21,8 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 
 from pipeline import kafka, metrics
-from pipeline.errors import Misconfigured, Rejected, Unavailable
-from pipeline.settings import Settings
+from pipeline.errors import Rejected, Unavailable
+from pipeline.settings import Settings, unusable
 from pipeline.settle import FIRST_WAIT, until_available
 from pipeline.sinks.feed import Event, Feed, Filter, Hello, envelope, hello_of
 
@@ -348,4 +348,4 @@ async def _bind(relay: Relay, settings: Settings) -> Server:
             start_serving=False,
         )  # fmt: skip
     except OSError as exc:
-        raise Misconfigured("RELAY_PORT", f"port {settings.relay_port} cannot be used: {exc.strerror}") from exc
+        raise unusable(settings.host, "RELAY_PORT", settings.relay_port, exc) from exc

@@ -17,7 +17,9 @@ from pipeline.errors import Misconfigured
 from pipeline.gateway import slack, webhooks
 from pipeline.gateway.app import serve_gateway
 from pipeline.gateway.token import shows, tokens_of
+from pipeline.metrics import served
 from pipeline.settings import Settings
+from pipeline.sinks.relay import Relay, _bind
 from tests.unit.test_gateway import client
 from tests.unit.test_webhook_sources import SIGNED
 
@@ -302,6 +304,18 @@ async def test_an_open_api_is_warned_of_at_start(host: str, warned: list[str]) -
         with pytest.raises(Misconfigured, match="HTTP_PORT"):
             await serve_gateway(client().app, Settings(host=host, http_port=port))
     assert [said["event"] for said in logs] == warned
+
+
+@pytest.mark.parametrize("host", ["nothing.invalid", "http://127.0.0.1", "192.0.2.1"])
+async def test_an_address_that_is_not_this_machines_is_told_as_one(host: str) -> None:
+    """By its own variable, at each port: the port is not to blame."""
+    said = r"^PULSEGUARD_HOST: .* is no address of this machine"
+    with pytest.raises(Misconfigured, match=said):
+        await serve_gateway(client().app, Settings(host=host))
+    with pytest.raises(Misconfigured, match=said):
+        await _bind(Relay(Settings(host=host), "epoch"), Settings(host=host))
+    with pytest.raises(Misconfigured, match=said), served(host, 9, lambda: None):
+        pass
 
 
 def test_a_token_of_no_letters_lets_nobody_in() -> None:
