@@ -50,7 +50,7 @@ class Subscription:
         self._current: set[Where] = set()
         self._idle = threading.Event()
         self._some = asyncio.Event()
-        self._paused = False
+        self._paused: bool | None = False
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -131,7 +131,7 @@ class Subscription:
     def _on_assign(self, _: Consumer, partitions: Sequence[Partition]) -> None:
         with self._lock:
             self._held |= {(part.topic, part.partition) for part in partitions}
-        self._paused = False
+        self._paused = None  # who knows: librdkafka remembers it of a partition that we had before
 
     def _on_revoke(self, _: Consumer, partitions: Sequence[Partition]) -> None:
         gone = self._drop(partitions)

@@ -161,6 +161,51 @@ async def test_a_subscription_whose_poll_fails_under_work_says_so(
         await sender.close()
 
 
+async def test_a_member_that_is_behind_goes_on_after_a_rebalance(
+    kafka_server: brokers.Broker, monkeypatch: pytest.MonkeyPatch
+):
+    """It had paused, as it holds enough for now: what it keeps of its partitions is read again all the same."""
+    monkeypatch.setattr(consume, "HANDOVER", 0.1)
+    monkeypatch.setattr(consume, "BATCH", 5)
+    settings = topics(on(kafka_server))
+    await kafka.create_topics(settings)
+    sender, group, wanted = kafka.Sender(settings), f"group-{uuid4().hex[:8]}", {f"{n}".encode() for n in range(100)}
+    seen: set[bytes | None] = set()
+
+    async def work(batches: AsyncIterator[list[kafka.Message]]) -> None:
+        async for batch in batches:
+            seen.update(message.value for message in batch)
+
+    async def all_seen() -> bool:
+        return seen >= wanted
+
+    try:
+        await asyncio.gather(*(sender.send(settings.topic_decisions, value, value) for value in wanted))
+        async with kafka.subscribe(settings, [settings.topic_decisions], group) as one:
+            following = aiter(one)
+            seen.update(await first(following, 1))
+
+            async def is_paused() -> bool:
+                return one._paused is True
+
+            await until(is_paused, 30, "a pause")
+            async with (
+                kafka.subscribe(settings, [settings.topic_decisions], group) as two,
+                asyncio.TaskGroup() as tasks,
+            ):
+
+                async def is_shared() -> bool:
+                    return len(one._held) == len(two._held) == 1
+
+                await until(is_shared, 60, "a rebalance")
+                working = [tasks.create_task(work(batches)) for batches in (following, aiter(two))]
+                await until(all_seen, 20, "all records")
+                for task in working:
+                    task.cancel()
+    finally:
+        await sender.close()
+
+
 async def test_a_tail_notices_that_its_topic_was_made_anew(
     kafka_server: brokers.Broker, monkeypatch: pytest.MonkeyPatch
 ):
