@@ -300,11 +300,7 @@ def _check_secrets(settings: Settings) -> None:
 def _check_topics(settings: Settings) -> None:
     """Of two topics with one name, what is written to the one is read from the other: a dead letter, for ever."""
     known: dict[str, str] = {}
-    for variable, topic in (
-        ("TOPIC_ANOMALIES", settings.topic_anomalies), ("TOPIC_ENRICHED", settings.topic_enriched),
-        ("TOPIC_DECISIONS", settings.topic_decisions), ("TOPIC_DLQ", settings.topic_dlq),
-        ("TOPIC_INCIDENTS", settings.topic_incidents), ("TOPIC_FEEDBACK", settings.topic_feedback),
-    ):  # fmt: skip
+    for topic, variable in topic_variables(settings):
         if _TOPIC.fullmatch(topic) is None:
             raise Misconfigured(variable, f"{topic!r} is no name that Kafka takes", "1 to 249 of a-z, A-Z, 0-9, . _ -")
         if topic in known:
@@ -357,6 +353,15 @@ def _either(words: tuple[str, ...]) -> str:
 def idle(settings: Settings) -> str:
     """Why nothing stands in for what is not named: seldom that none runs, often that it runs on another home."""
     return f"no `pulseguard up` runs on PULSEGUARD_HOME={settings.home.absolute()}"
+
+
+def topic_variables(settings: Settings) -> list[tuple[str, str]]:
+    """Each topic's name, and the variable that sets it."""
+    return [
+        (getattr(settings, item.name), item.metadata["variable"])
+        for item in fields(settings)
+        if item.name.startswith("topic_") and item.metadata["cast"] is str
+    ]
 
 
 def unusable(host: str, variable: str, port: int, exc: OSError) -> Misconfigured:

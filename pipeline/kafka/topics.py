@@ -12,7 +12,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.kafka.client import away, common, consumer_config, translated
 from pipeline.kafka.send import LARGEST_RECORD
-from pipeline.settings import Settings
+from pipeline.settings import Settings, topic_variables
 
 _HOUR_MS = 3_600_000
 _LEADERS_SECONDS = 30
@@ -28,11 +28,7 @@ _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZ
 
 def variables(settings: Settings) -> dict[str, str]:
     """Each topic's name → the variable that sets it."""
-    return {
-        settings.topic_anomalies: "TOPIC_ANOMALIES", settings.topic_enriched: "TOPIC_ENRICHED",
-        settings.topic_decisions: "TOPIC_DECISIONS", settings.topic_dlq: "TOPIC_DLQ",
-        settings.topic_incidents: "TOPIC_INCIDENTS", settings.topic_feedback: "TOPIC_FEEDBACK",
-    }  # fmt: skip
+    return dict(topic_variables(settings))
 
 
 async def check(settings: Settings, seconds: float = 10) -> None:
