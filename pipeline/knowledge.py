@@ -146,7 +146,7 @@ def _read(source: _Source) -> Loaded:
 def _incident(row: Any, number: int) -> Incident:
     try:
         incident = msgspec.convert(row, Incident, strict=False)
-        check_texts(msgspec.to_builtins(incident))
+        check_texts(incident)
     except (msgspec.ValidationError, Rejected) as exc:
         raise Rejected(f"incident {number}: {exc}") from exc
     return incident

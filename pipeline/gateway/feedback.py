@@ -52,7 +52,7 @@ class Verdicts:
             feedback = msgspec.convert(fields | {"created_at": datetime.now(UTC)}, Feedback)
         except msgspec.ValidationError as exc:
             raise Rejected(str(exc)) from exc
-        check_texts(msgspec.to_builtins(feedback))
+        check_texts(feedback)
         if feedback.action is not None:
             self._catalogue.check(feedback.action)
         await self._sender.send(self._topic, decision_id.encode(), msgspec.json.encode(feedback))

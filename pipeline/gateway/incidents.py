@@ -44,7 +44,7 @@ def routes(
         told = (data.symptoms, data.diagnosis, data.root_cause, data.mitigation)
         if data.action is None and not any(text.strip() for text in told):
             raise Rejected("an incident tells something: one of symptoms, diagnosis, root_cause, mitigation, action")
-        check_texts(msgspec.to_builtins(data))  # else the learner would bury it, and nobody here would know
+        check_texts(data)  # else the learner would bury it, and nobody here would know
         if data.action is not None:
             catalogue.check(data.action)  # else it would never be advised
         await sender.send(settings.topic_incidents, data.id.encode(), msgspec.json.encode(data))

@@ -58,7 +58,7 @@ def decode(message: Message, max_bytes: int) -> Anomaly:
     if event_id and not anomaly.id:
         anomaly = msgspec.structs.replace(anomaly, id=event_id)
     if event_id or b"\\u" in body:  # JSON brings in what `check_text` refuses by an escape alone
-        check_texts(msgspec.to_builtins(anomaly))
+        check_texts(anomaly)
     if anomaly.occurred_at is not None and anomaly.occurred_at < _FIRST:
         anomaly = msgspec.structs.replace(anomaly, occurred_at=None)
     if anomaly.occurred_at is not None:
@@ -144,15 +144,19 @@ def check_text(text: str) -> None:
         raise Rejected("a string holds a lone surrogate")
 
 
-def check_texts(value: object) -> None:
-    """`check_text` for every text in what a type is as JSON. Raises `Rejected`."""
+def check_texts(value: msgspec.Struct) -> None:
+    """`check_text` for every text in what ``value`` is as JSON. Raises `Rejected`."""
+    _check_within(msgspec.to_builtins(value))
+
+
+def _check_within(value: object) -> None:
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, dict):
-        check_texts([*value, *value.values()])
+        _check_within([*value, *value.values()])
     elif isinstance(value, list):
         for item in value:
-            check_texts(item)
+            _check_within(item)
 
 
 def _depth(value: bytes) -> int:
