@@ -366,7 +366,8 @@ def topic_variables(settings: Settings) -> list[tuple[str, str]]:
 
 def unusable(host: str, variable: str, port: int, exc: OSError) -> Misconfigured:
     """Why nothing can listen there: the port, unless it is the address that this machine does not have."""
-    if isinstance(exc, socket.gaierror) or exc.errno == errno.EADDRNOTAVAIL:
+    # The asyncio of 3.13 passes over an address that is not there, and gives no number in the end.
+    if isinstance(exc, socket.gaierror) or exc.errno in {errno.EADDRNOTAVAIL, None}:
         return Misconfigured("PULSEGUARD_HOST", f"{host!r} is no address of this machine",
                              "127.0.0.1, or 0.0.0.0 for all of its own")  # fmt: skip
     return Misconfigured(variable, f"port {port} cannot be used: {exc.strerror}")
