@@ -91,14 +91,18 @@ def identify(anomaly: Anomaly, message: Message, topic_id: str) -> str:
         return anomaly.id
     if anomaly.fingerprint and anomaly.occurred_at:
         return "anm_" + digest([anomaly.source, anomaly.fingerprint, anomaly.status, anomaly.occurred_at])
-    told = _ORIGIN.fullmatch(dict(message.headers).get(ORIGIN) or b"")
-    origin = told[0] if told else origin_of(message, topic_id)
-    return "anm_" + digest(origin.decode())
+    return "anm_" + digest((told_origin(message) or origin_of(message, topic_id)).decode())
 
 
 def origin_of(message: Message, topic_id: str) -> bytes:
     """Where a record lies, and its time: TOPIC ID/PARTITION/OFFSET/MILLISECONDS."""
     return f"{topic_id}/{message.partition}/{message.offset}/{message.timestamp}".encode()
+
+
+def told_origin(message: Message) -> bytes | None:
+    """Where a dead letter that was published again first lay; what is not of that form is as if it were not there."""
+    told = _ORIGIN.fullmatch(dict(message.headers).get(ORIGIN) or b"")
+    return told[0] if told else None
 
 
 def decision_id(episode_id: str, revision: int) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pipeline import metrics
 from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message, Sender
-from pipeline.stages.ingest import origin_of
+from pipeline.stages.ingest import origin_of, told_origin
 from schemas import DeadLetter, Reason
 from schemas.dead_letter import ORIGIN, PREFIX
 
@@ -45,9 +45,7 @@ async def bury(
         reason=reason, message=text[:2000], topic=message.topic, partition=message.partition,
         offset=message.offset, time=datetime.now(UTC),
     )  # fmt: skip
-    origin = dict(message.headers).get(ORIGIN)
-    if origin is None and topic_id is not None:
-        origin = origin_of(message, topic_id)
+    origin = told_origin(message) or (topic_id and origin_of(message, topic_id))
     own = [header for header in message.headers if not header[0].startswith(PREFIX)]
     ours = [*letter.headers(), *([(ORIGIN, origin)] if origin else [])]
     try:

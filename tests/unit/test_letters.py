@@ -95,12 +95,17 @@ def test_a_topic_made_anew_repeats_no_id():
 
 
 @pytest.mark.parametrize(
-    "origin", [b"", b"tid/1/2", b"tid/x/1/1", b"a b/1/2/3", b"t/1/" + b"9" * 30 + b"/1", b"\xff/1/2/3", b"t/-1/2/3"]
-)
-def test_an_origin_that_is_none_is_not_believed(origin: bytes):
-    """What is not of the form is as if it were not there."""
+    "origin",
+    [b"", b"tid/1/2", b"tid/x/1/1", b"a b/1/2/3", b"t/1/" + b"9" * 30 + b"/1", b"\xff/1/2/3", b"t/-1/2/3",
+     b"9" * 2_000_000],
+)  # fmt: skip
+async def test_an_origin_that_is_none_is_not_believed(origin: bytes):
+    """What is not of the form is as if it were not there, however large, and so is it to a dead letter."""
     forged = Message("anomalies", 3, 42, None, b"{}", [("pulseguard_origin", origin)], 1)
     assert identify(ANOMALY, forged, "tid") == identify(ANOMALY, FIRST, "tid")
+    grave = Narrow()
+    await bury(grave, "dlq", forged, "bug", "why", "tid")  # type: ignore[arg-type]
+    assert identify(ANOMALY, grave.records[0], "other") == identify(ANOMALY, FIRST, "tid")
 
 
 async def test_an_id_of_its_own_stays():
