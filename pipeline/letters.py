@@ -14,6 +14,7 @@ from pipeline.kafka import Message, Sender
 from schemas.dead_letter import ORIGIN, PREFIX, RETRIED
 
 _FIELDS = ("reason", "message", "topic", "partition", "offset", "time")
+_UNTOLD = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def place(letter: Message) -> str:
 def about(letter: Message) -> dict[str, str]:
     """Why and where from, as the headers tell; a dash where they do not."""
     found = {name.removeprefix(PREFIX): (value or b"").decode(errors="replace") for name, value in letter.headers}
-    return {name: found.get(name, "-") for name in _FIELDS}
+    return {name: found.get(name, _UNTOLD) for name in _FIELDS}
 
 
 def row(letter: Message) -> dict[str, Any]:
@@ -70,8 +71,12 @@ async def publish_again(letters: Sequence[Message], sender: Sender) -> int:
     """Publish letters on the topics they came from; returns how many.
 
     An anomaly without an id of its own keeps the one that its first place gave it: however often it is tried again, it
-    is counted once. Raises `Unavailable`.
+    is counted once. Raises `Unavailable`; and `Rejected`, with none published, where one does not say where it came
+    from: others may write to that topic too.
     """
+    for letter in letters:
+        if about(letter)["topic"] == _UNTOLD:
+            raise Rejected(f"{place(letter)} is no dead letter of ours: it does not say what topic it came from")
     for letter in letters:
         own = [header for header in letter.headers if not header[0].startswith(PREFIX) or header[0] == ORIGIN]
         await sender.send(about(letter)["topic"], letter.key, letter.value, [*own, (RETRIED, place(letter).encode())])
