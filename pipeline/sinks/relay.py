@@ -218,16 +218,11 @@ class Relay:
     def _take(self, message: kafka.Message) -> None:
         where = (message.topic, message.partition)
         try:
-            data = msgspec.json.decode(message.value or b"")
+            event = self._feed.add(where, message.offset, *self._shown(message))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
             log.warning("unreadable_record", topic=message.topic, offset=message.offset)
             self._feed.skip(where, message.offset)
             return
-        decision = message.topic == self._settings.topic_decisions
-        shown = data if decision else {key: data.get(key) for key in ANOMALY_FIELDS}
-        event = self._feed.add(where, message.offset, "decision" if decision else "anomaly", shown)
         if event is None:
             return
         metrics.relay_events.labels(type=event.type).inc()
@@ -235,6 +230,13 @@ class Relay:
             self._pending.append(event)
             self._pending_size += len(event.frame)
             self._wake.set()
+
+    def _shown(self, message: kafka.Message) -> tuple[str, dict[str, Any]]:
+        """What clients get of a record: a type, and the data."""
+        data = msgspec.json.decode(message.value or b"", type=dict[str, Any])
+        if message.topic == self._settings.topic_decisions:
+            return "decision", data
+        return "anomaly", {key: data.get(key) for key in ANOMALY_FIELDS}
 
 
 ANOMALY_FIELDS = ("anomaly", "anomaly_id", "fingerprint", "episode_id", "revision", "received_at")

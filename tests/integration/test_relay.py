@@ -94,6 +94,18 @@ async def test_a_plain_client_gets_a_welcome_then_one_message_an_event(place: tu
         assert REGISTRY.get_sample_value("pulseguard_relay_clients") == 1
 
 
+async def test_a_record_that_can_be_read_and_not_be_written_stops_nothing(place: tuple[Settings, kafka.Sender]):
+    """As deep as the reader goes, and with what the feed puts around it deeper than the writer does."""
+    settings, _ = place
+    async with serve_relay(settings), client(settings) as feed:
+        await receive(feed)
+        deep = [b'{"id":"%d","x":%s1%s}' % (depth, b"[" * depth, b"]" * depth) for depth in range(1000, 900, -1)]
+        await publish(place, *deep, decision("last"))
+        async with asyncio.timeout(20):
+            while '"id":"last"' not in await feed.recv():
+                pass
+
+
 async def test_filters_and_envelopes(place: tuple[Settings, kafka.Sender]):
     """By query or by a first message, a client gets what it asked for; batch=1 gets envelopes."""
     settings, _ = place
