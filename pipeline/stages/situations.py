@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _STEPS = 2
 _NAME = re.compile(r"(?<![a-z0-9])[a-z0-9]++(?:[-_.][a-z0-9]++)+")
 """What only a name looks like: payments-db, not payments. Looked for once a word: linear in the text's length."""
 _MOST_NAMES = 20
+_KEYS = 2**14
+"""Kept: where all depends on one service, each episode seeks all others by name."""
 _BROKEN = frozenset(
     ("container", "containers", "crash", "crashed", "crashes", "crashing", "crashloop", "deployment", "down", "evicted",
      "killed", "oom", "pod", "pods", "replicas", "restarted", "restarting", "restarts", "rollout")
@@ -37,14 +40,14 @@ _FLOW = frozenset(("calls", "connections", "messages", "operations", "queries", 
 _HEARS_NOTHING = 2
 
 
-class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """Service → the services that it depends on."""
 
     dependencies: dict[str, list[str]] = {}
 
     def near(self, service: str) -> list[str]:
         """The services up to two steps away, in either direction, the nearest first."""
-        links = self._links()
+        links = self._links
         found = {service: None}
         edge = [service]
         for _ in range(_STEPS):
@@ -62,6 +65,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found |= set(edge)
         return found
 
+    @cached_property
     def _links(self) -> dict[str, list[str]]:
         links: dict[str, list[str]] = {}
         for name, others in self.dependencies.items():
@@ -220,6 +224,7 @@ def _scope(anomaly: Anomaly) -> str | None:
     return _key("namespace", _place(anomaly), namespace) if namespace else None
 
 
+@lru_cache(_KEYS)
 def _key(kind: str, place: str, name: str) -> str:
     """Hashed: as long as any other, and without what an index cannot hold."""
     return hashlib.sha256(f"{kind}\n{place}\n{name.lower()}".encode("utf-8", "replace")).hexdigest()[:24]

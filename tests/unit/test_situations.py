@@ -22,6 +22,7 @@ from pipeline.stages.situations import (
     correlate,
     load_topology,
     probable_root,
+    situation_id,
     suspects,
 )  # fmt: skip
 from schemas import Anomaly
@@ -150,6 +151,16 @@ def test_a_topology_may_have_circles(tmp_path: Path) -> None:
         load_topology(tmp_path / "t.yaml")
     with pytest.raises(Misconfigured, match="TOPOLOGY_FILE"):
         load_topology(tmp_path / "none.yaml")
+
+
+def test_a_service_that_all_depend_on_makes_no_batch_slow() -> None:
+    """Through it each of a thousand services is near each other: those that open together seek millions of names."""
+    hub = Topology({f"s{n}": ["postgres", "vault", f"s{n * 7 % 1000}"] for n in range(1000)})
+    batch = [Beginning(f"ep{n}", Anomaly(error_type="e", service=f"s{n % 1000}"), START) for n in range(3000)]
+    started = time.perf_counter()
+    situations, _ = correlate(batch, {}, timedelta(minutes=5), hub)
+    assert time.perf_counter() - started < 3
+    assert set(situations.values()) == {situation_id("ep0")}
 
 
 def test_the_shipped_files_are_the_defaults() -> None:
