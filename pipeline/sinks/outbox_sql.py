@@ -73,7 +73,7 @@ FROM (
 LATERAL ({STATE}) AS state,
 LATERAL (
     SELECT service, error_type, environment, severity, source, labels FROM episodes
-    WHERE situation_id = wanted ORDER BY ordinal LIMIT 1
+    WHERE situation_id = wanted ORDER BY ordinal + 0 LIMIT 1 -- not by its index: a young one is at its very end
 ) AS first
 WHERE head.shown <> 'over' OR state.going_on
 """  # noqa: S608 - ours

@@ -20,6 +20,7 @@ from pipeline import kafka
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
+from pipeline.sinks import outbox_sql
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
 from pipeline.sinks.policy import Policy, PolicyFile, Route
 from pipeline.stages import enrich
@@ -479,6 +480,26 @@ async def test_a_message_is_claimed_once(record: Record) -> None:
     await owner.take([replace(news, again=True)])
     assert isinstance(await owner.claim("C1", limited=False), float)
     assert (await record.stats())["notifications"] == 1
+
+
+async def test_a_head_is_looked_after_at_one_cost_in_any_table(record: Record) -> None:
+    """Its first episode is among its situation's, and not looked for from the oldest of years."""
+    async with record.connection() as connection:
+        await connection.execute(_MANY_EPISODES)
+        await connection.execute("ANALYZE episodes")
+        plan = await connection.fetch(f"EXPLAIN {outbox_sql.HEADS}", "C1")
+    lines = "\n".join(row[0] for row in plan)
+    assert "episodes_situation" in lines
+    assert "episodes_ordinal" not in lines
+
+
+_MANY_EPISODES = """
+INSERT INTO episodes (
+    id, fingerprint, state, opened_by, occurrences, error_type, opened_at, last_seen_at, began_at, situation_id
+)
+SELECT 'ep_' || n, 'fp_' || n, 'quiet', 'a', 1, 'timeout', now(), now(), now(), 'sit_' || n / 300
+FROM generate_series(1, 30000) AS n
+"""
 
 
 async def test_a_decision_stays_in_the_channel_that_it_was_taken_for(record: Record) -> None:
