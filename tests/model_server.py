@@ -83,6 +83,13 @@ def counts(asked: int, answered: int) -> Behaviour:
     return behave
 
 
+async def uncounted(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+    """The good answer, of a server that says nothing of tokens."""
+    said = json.loads(completion(answer_for(question)).body or b"")
+    del said["usage"]
+    return web.json_response(said)
+
+
 def changed(**changes: Any) -> Behaviour:
     """The good answer, with other values."""
 
@@ -92,9 +99,9 @@ def changed(**changes: Any) -> Behaviour:
     return behave
 
 
-def with_status(status: int, retry_after: str = "1") -> Behaviour:
+def with_status(status: int, retry_after: str = "1", header: str = "Retry-After") -> Behaviour:
     async def behave(_: web.Request, __: dict[str, Any], ___: int) -> web.StreamResponse:
-        return web.json_response({"error": {"message": "no"}}, status=status, headers={"Retry-After": retry_after})
+        return web.json_response({"error": {"message": "no"}}, status=status, headers={header: retry_after})
 
     return behave
 

@@ -14,18 +14,21 @@ from typing import Any
 import structlog
 
 from pipeline.errors import Misconfigured
+from pipeline.later import retry_after
 from pipeline.llm.breaker import Breaker
 from pipeline.llm.connections import Connections
 from pipeline.settings import Settings
 
 MAX_ANSWER_TOKENS = 400
 _MOST_TOKENS = 10_000_000
-"""Of one call: more than any model takes. A server that counts more, or less than none, is not believed."""
+"""Of one call: more than any model takes. A server that counts more, or nothing asked, is not believed."""
 _OK_WITHOUT = {400, 413, 422}
 """Statuses that speak of this question, and not of the server."""
 # What litellm lets through from its own parsing of an answer that lacks what it expects.
 _UNCHECKED = (AttributeError, KeyError, IndexError, TypeError, ValueError, OSError)
 _SHUT_OUT = {401, 403}
+_NOT_NOW = {429, 503, 529}
+"""Too many, away for a while, overloaded (Anthropic's): statuses that may say when to ask again."""
 _READ = range(200, 300)
 _GONE = {"TransportError", "ClientConnectionError", "ConnectionError"}
 _NEVER_THERE = {"ClientConnectorError", "ConnectionRefusedError", "TimeoutException"}
@@ -145,7 +148,7 @@ class Model:
         text = (response.choices[0].message.content if response.choices else None) or ""
         counts = getattr(response, "usage", None)
         asked, answered = (getattr(counts, f"{kind}_tokens", 0) or 0 for kind in ("prompt", "completion"))
-        if not (0 <= asked <= _MOST_TOKENS and 0 <= answered <= _MOST_TOKENS):
+        if not (0 < asked <= _MOST_TOKENS and 0 <= answered <= _MOST_TOKENS):
             return replace(self._guess(turns), text=text)
         cost = (getattr(response, "_hidden_params", None) or {}).get("response_cost") or None  # 0 means unknown, too
         return Reply(text, asked, answered, self._cost(asked, answered) if cost is None else cost)
@@ -255,17 +258,12 @@ def _unanswered(exc: BaseException) -> bool:
 
 
 def _pause(exc: BaseException) -> float | None:
-    """What a 429 asks for. No time where the server let go of a connection: it may have thought that one idle."""
+    """What it asks for. No time where the server let go of a connection: it may have thought that one idle."""
     if _unanswered(exc) and (names := _names(exc)) & _GONE and not names & _NEVER_THERE:
         return 0.0
-    if getattr(exc, "status_code", None) != 429:  # noqa: PLR2004
+    if getattr(exc, "status_code", None) not in _NOT_NOW:
         return None
-    headers = getattr(exc, "litellm_response_headers", None) or {}
-    try:
-        seconds = float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return seconds if seconds >= 0 else None
+    return retry_after(getattr(exc, "litellm_response_headers", None) or {})
 
 
 def _names(exc: BaseException) -> set[str]:

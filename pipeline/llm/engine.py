@@ -182,7 +182,7 @@ class Llm:
     async def _ask(
         self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, case: _Case
     ) -> str:
-        """The reply's text, maybe empty. Asked once more in time when a 429 says when, or a connection broke."""
+        """The reply's text, maybe empty. Asked once more where it says when, in time, or a connection broke."""
         try:
             try:
                 return await self._call(model, turns, form, until, case)

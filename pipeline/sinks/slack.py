@@ -15,6 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from pipeline.errors import Misconfigured, Rejected, Unavailable
+from pipeline.later import retry_after
 from pipeline.settings import Settings
 from pipeline.sinks.blocks import Payload, readable
 
@@ -185,9 +186,8 @@ def _api_fault(response: Any) -> Exception:
 
 
 def _fault(status: int, body: str | None, headers: Any) -> Exception:
-    named = {str(name).lower(): value for name, value in dict(headers or {}).items()}
-    text = str(named.get("retry-after", ""))
-    wait = min(float(text), LONGEST_WAIT) if text.isdecimal() else None
+    told = retry_after(headers or {})
+    wait = None if told is None else min(told, LONGEST_WAIT)
     if status == _TOO_MANY:
         return Unavailable("slack", LIMITED, wait)
     if status in {_OK, _REQUEST_TIMEOUT} or status >= _SERVER_ERROR:

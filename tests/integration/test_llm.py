@@ -49,6 +49,7 @@ from tests.model_server import (
     says,
     slow,
     takes_only,
+    uncounted,
     with_status,
 )
 
@@ -263,9 +264,12 @@ async def test_a_422_opens_no_circuit(opened: Any, enriched: EnrichedAnomaly, ca
         assert (await asked.advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
 
 
-async def test_a_429_that_says_when_is_waited_for_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+@pytest.mark.parametrize("refusal", [with_status(429), with_status(503), with_status(529, "300", "retry-after-ms")])
+async def test_a_refusal_that_says_when_is_waited_for_once(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, refusal: Behaviour
+):
     """Where the wait fits into the deadline, the second call gives the advice."""
-    async with model_server(in_turn(with_status(429, "1"), good)) as server:
+    async with model_server(in_turn(refusal, good)) as server:
         assert (await opened(server).advise(enriched, catalogue, SURE, 0.5)).engine == "llm"
         assert len(server.asked) == 2
 
@@ -489,12 +493,15 @@ async def test_a_limit_is_a_reason_and_no_wait(opened: Any, enriched: EnrichedAn
         assert len(server.asked) == within
 
 
-@pytest.mark.parametrize(("asked", "answered"), [(-700, -60), (10**30, 60), (700, 10**400), (10_000_001, 0)])
+@pytest.mark.parametrize(
+    "behave",
+    [counts(-700, -60), counts(10**30, 60), counts(700, 10**400), counts(10_000_001, 0), counts(0, 0), uncounted],
+)
 async def test_a_count_of_tokens_that_cannot_be_is_not_believed(
-    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, asked: int, answered: int
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue, behave: Behaviour
 ):
     """Our own estimate counts instead: a day's budget is neither gone at once nor grows, and advice is advice."""
-    async with model_server(counts(asked, answered)) as server:
+    async with model_server(behave) as server:
         model = opened(server, llm_daily_usd=1.0, llm_input_usd=1.0, llm_output_usd=1.0)
         for _ in range(2):
             advice = await model.advise(enriched, catalogue, SURE, 0.5)
@@ -532,7 +539,7 @@ async def test_a_model_that_keeps_failing_is_left_alone_and_tried_again(
     opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
 ):
     """After two failures the circuit is open: no call; after its time one call closes it."""
-    async with model_server(in_turn(with_status(500), with_status(503), good)) as server:
+    async with model_server(in_turn(with_status(500), with_status(503, ""), good)) as server:
         model = opened(server, llm_breaker_failures=2, llm_breaker_seconds=1.0)
         for reason in ("500", "503", "left alone", "left alone"):
             with pytest.raises(EngineFailed, match=reason):
