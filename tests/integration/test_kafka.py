@@ -302,9 +302,13 @@ async def test_a_worker_that_has_ceased_to_fetch_knows_it_from_one_that_is_kept_
     running = asyncio.create_task(worker.run(app, ready))
     sender = kafka.Sender(settings)
 
+    said = 0
+
     async def say(count: int) -> None:
+        nonlocal said
         for _ in range(count):
             await sender.send(settings.topic_anomalies, b"k", b"{}")
+        said += count
 
     async def stands(done: int, idle: bool) -> bool:
         return worker.places(app, ready).get(where) == (done, idle)
@@ -315,6 +319,10 @@ async def test_a_worker_that_has_ceased_to_fetch_knows_it_from_one_that_is_kept_
         found = [stall.look(worker.places(app, ready), ends, now) for now in (0.0, watch.STALLED_SECONDS + 1)]
         return found[1] is not None
 
+    async def stalled_by_more() -> bool:
+        await say(1)
+        return await stalled()
+
     try:
         await asyncio.wait_for(ready.wait(), 60)
         await say(3)
@@ -323,11 +331,10 @@ async def test_a_worker_that_has_ceased_to_fetch_knows_it_from_one_that_is_kept_
         goes_on.set()
         await until(lambda: stands(3, idle=True), 30, what="all settled")
         assert (await stalled(), await behind.is_joined(worker.GROUP)) == (False, True)
-        app.consumer.stop_flow()
-        await say(3)
-        await until(stalled, 30, what="what nobody fetches")
+        app.consumer.stop_flow()  # what is being fetched already still comes
+        await until(stalled_by_more, 30, what="what nobody fetches")
         app.consumer.resume_flow()
-        await until(lambda: stands(6, idle=True), 30, what="all settled again")
+        await until(lambda: stands(said, idle=True), 30, what="all settled again")
         assert not await stalled()
     finally:
         goes_on.set()
