@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -32,6 +32,7 @@ _LINK = re.compile(
     r"|(?<![a-z])(?:javascript|vbscript|data|mailto|tel|file|slack):(?=\S))[^\s\u2039\u203a)]{0,2000}",
     re.IGNORECASE,
 )
+T = TypeVar("T")
 _MENTION = re.compile(r"[@\uff20\ufe6b](?=\w)")
 _MARKUP = str.maketrans("<>|`*~[]\uff1c\uff1e", "\u2039\u203a/'    \u2039\u203a")
 
@@ -101,13 +102,13 @@ def schema_of(enriched: EnrichedAnomaly, catalogue: Catalogue) -> dict[str, Any]
     }
 
 
-def parse(text: str) -> Answer:
-    """The JSON object in the model's text, also inside a code fence. Raises `Unreadable`."""
+def parse(text: str, form: type[T]) -> T:
+    """The JSON object in the model's text, also inside a code fence, as ``form`` has it. Raises `Unreadable`."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start or len(text) > _MAX_ANSWER:
         raise Unreadable("the answer holds no JSON object" if text.strip() else "the answer is empty")
     try:
-        return msgspec.json.decode(text[start : end + 1], type=Answer)
+        return msgspec.json.decode(text[start : end + 1], type=form)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as exc:
         raise Unreadable(unquoted(f"the answer is not of the form: {exc}")) from exc
 

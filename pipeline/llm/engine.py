@@ -8,9 +8,9 @@ an answer that cannot be read is asked for one rung lower; the model steps down 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -41,21 +41,27 @@ from schemas import Action, EnrichedAnomaly, ModelCall, Usage
 
 _RUNGS = ("json_schema", "json_object", "text")
 _MAX_FAULT = 240
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Case:
-    """One decision that is asked for: what is asked, and what its calls have cost so far."""
+class Question(Generic[T]):
+    """What is asked, in a system and a user turn, and what its calls have cost so far.
 
-    enriched: EnrichedAnomaly
-    catalogue: Catalogue
-    question: str
+    ``schema`` is the answer's; ``read`` makes it of the reply's text, and raises `Rejected`, or `Unreadable` where it
+    is of another form. Each call is added to ``calls`` before it is sent.
+    """
+
+    system: str
+    text: str
     schema: dict[str, Any]
-    calls: list[ModelCall]
+    read: Callable[[str], T]
+    calls: list[ModelCall] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     counted: int = 0
 
     def told(self) -> str:
+        """The schema, for a server that takes none."""
         return msgspec.json.encode(self.schema).decode()
 
     def add(self, reply: Reply) -> None:
@@ -95,30 +101,59 @@ class Llm:
         Advice that is trusted less than ``least`` becomes an escalation that says what was advised. Each question is
         added to ``calls`` before it is sent: so it is told also where this raises.
         """
-        deadline = _now() + self._timeout
-        case = _Case(
-            enriched, catalogue, question(enriched, catalogue, redact=self._redact), schema_of(enriched, catalogue),
+
+        def read(text: str) -> Answer:
+            answer = parse(text, Answer)
+            checked(answer, enriched, catalogue)
+            return answer
+
+        asked = Question(
+            self._prompt, question(enriched, catalogue, redact=self._redact), schema_of(enriched, catalogue), read,
             [] if calls is None else calls,
         )  # fmt: skip
-        key = key_of(self._prompt, case.question, case.told(), enriched.anomaly.service or "")
+        key = key_of(self._prompt, asked.text, asked.told(), enriched.anomaly.service or "")
         known = self._cache.get(key)
         if known is not None:
-            case.usage = Usage(0, 0, 0.0)
-            messages = [{"role": "system", "content": self._prompt}, {"role": "user", "content": case.question}]
+            asked.usage = Usage(0, 0, 0.0)
+            messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.text}]
             said = msgspec.json.encode(known[1]).decode()
             outcome = "the cached answer to an equal question"
-            case.calls.append(ModelCall(messages=messages, answer=said, outcome=outcome))
+            asked.calls.append(ModelCall(messages=messages, answer=said, outcome=outcome))
         else:
-            try:
-                known = await self._answered(case, deadline)
-            except EngineFailed as exc:
-                raise EngineFailed(exc.failure, exc.reason, case.usage) from exc
+            known = await self.ask(asked)
             self._cache.put(key, known)
-        advice = _advice(case, *known, sure)
+        model, answer = known
+        action, match = checked(answer, enriched, catalogue)
+        advice = Advice(
+            verdict=answer.verdict,
+            action=action,
+            matched_incident=match.incident_id if match else None,
+            confidence=bounded(answer, enriched, match, sure),
+            rationale=tamed(answer.rationale),
+            engine="llm",
+            model=model,
+            prompt_version=PROMPT_VERSION,
+            usage=asked.usage,
+        )
         return advice if advice.verdict == "escalate" or advice.confidence >= least else _doubted(advice)
 
-    async def _answered(self, case: _Case, deadline: float) -> tuple[str, Answer]:
-        """Which model said what, behind the gates that hold for all models."""
+    async def ask(self, asked: Question[T]) -> tuple[str, T]:
+        """Which model said what, within LLM_TIMEOUT and behind the gates that hold for all models.
+
+        Raises `EngineFailed`, with what the calls have cost.
+        """
+        deadline = _now() + self._timeout
+        try:
+            await self._enter(deadline)
+            try:
+                return await self._first_of_all(asked, deadline)
+            finally:
+                self._slots.release()
+        except EngineFailed as exc:
+            raise EngineFailed(exc.failure, exc.reason, asked.usage) from exc
+
+    async def _enter(self, deadline: float) -> None:
+        """Take a slot, while the budget lasts."""
         if await self._budget.is_spent():
             raise EngineFailed("budget", "the day's budget for the model is spent (LLM_DAILY_USD)")
         try:
@@ -129,44 +164,40 @@ class Llm:
                 "busy",
                 f"{self._in_flight} decisions were in flight (LLM_IN_FLIGHT): no answer within {self._timeout:g} s",
             ) from exc
-        try:
-            return await self._first_of_all(case, deadline)
-        finally:
-            self._slots.release()
 
-    async def _first_of_all(self, case: _Case, deadline: float) -> tuple[str, Answer]:
+    async def _first_of_all(self, asked: Question[T], deadline: float) -> tuple[str, T]:
         """Each model has an equal share of the time that is left; the last one has all of it."""
         faults: list[str] = []
         last: Failure = "call"
         for place, model in enumerate(self._models):
             until = _now() + (deadline - _now()) / (len(self._models) - place)
             try:
-                return model.name, await self._by(model, case, until)
+                return model.name, await self._by(model, asked, until)
             except EngineFailed as exc:
                 last = exc.failure
                 faults.append(exc.reason if len(self._models) == 1 else f"{model.name}: {exc.reason}")
         raise EngineFailed(last, "; ".join(faults))
 
-    async def _by(self, model: Model, case: _Case, until: float) -> Answer:
+    async def _by(self, model: Model, asked: Question[T], until: float) -> T:
         """One question and at most one repair: with a plainer wish for a form where the first answer was no answer."""
         rung, mend = model.rung, ""
         refused = rung
         while True:
-            form = _form(rung, case.schema)
-            told = "" if rung == 0 else f"\n\nThe answer's JSON Schema: {case.told()}"
+            form = _form(rung, asked.schema)
+            told = "" if rung == 0 else f"\n\nThe answer's JSON Schema: {asked.told()}"
             # The repair in the system turn: some chat templates refuse two user turns in a row.
             turns = [
-                {"role": "system", "content": self._prompt + told + mend},
-                {"role": "user", "content": case.question},
+                {"role": "system", "content": asked.system + told + mend},
+                {"role": "user", "content": asked.text},
             ]
             try:
-                answer = _read(await self._ask(model, turns, form, until, case), case)
+                answer = asked.read(await self._ask(model, turns, form, until, asked))
             except FormRefused:  # never on the last rung, which wishes for no form
-                case.calls[-1].outcome = "the server refused the wish for a form"
+                asked.calls[-1].outcome = "the server refused the wish for a form"
                 rung = refused = rung + 1
                 continue
             except Rejected as exc:
-                case.calls[-1].outcome = f"refused: {exc.reason}"
+                asked.calls[-1].outcome = f"refused: {exc.reason}"
                 if mend:
                     fault = f"the model's answer was refused: {unquoted(exc.reason)}"[:_MAX_FAULT]
                     raise EngineFailed("answer", fault) from exc
@@ -175,27 +206,27 @@ class Llm:
                     rung += 1
                     model.misread(rung)
                 continue
-            case.calls[-1].outcome = "accepted"
+            asked.calls[-1].outcome = "accepted"
             model.understood(refused, at_once=not mend)
             return answer
 
     async def _ask(
-        self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, case: _Case
+        self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, asked: Question[Any]
     ) -> str:
         """The reply's text, maybe empty. Asked once more where it says when, in time, or a connection broke."""
         try:
             try:
-                return await self._call(model, turns, form, until, case)
+                return await self._call(model, turns, form, until, asked)
             except CallFailed as exc:
                 if exc.pause is None or exc.pause >= until - _now():
                     raise
                 await asyncio.sleep(exc.pause)
-                return await self._call(model, turns, form, until, case)
+                return await self._call(model, turns, form, until, asked)
         except CallFailed as exc:
             raise EngineFailed("call", exc.reason) from exc
 
     async def _call(
-        self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, case: _Case
+        self, model: Model, turns: list[dict[str, str]], form: dict[str, Any], until: float, asked: Question[Any]
     ) -> str:
         """One call within the rates, the circuit and the time; what it costs is counted whether it succeeds or not."""
         tokens = tokens_in(turns) + MAX_ANSWER_TOKENS
@@ -206,20 +237,20 @@ class Llm:
             why = "the model failed too often in a row and is left alone (LLM_BREAKER_SECONDS)"
             raise EngineFailed("circuit", f"{why}; {model.keyless}" if model.keyless else why)
         call = ModelCall(messages=[dict(turn) for turn in turns], form=form.get("type"))
-        case.calls.append(call)
+        asked.calls.append(call)
         started = _now()
         try:
             reply = await model.ask(turns, form, until)
         except CallFailed as exc:
             call.outcome = exc.reason
             if exc.cost is not None:
-                self._count(exc.cost, case)
+                self._count(exc.cost, asked)
             raise
         finally:
             call.ms = round((_now() - started) * 1000, 2)
         call.answer = reply.text
         call.usage = Usage(reply.prompt_tokens, reply.completion_tokens, reply.cost_usd)
-        self._count(reply, case)
+        self._count(reply, asked)
         self._tokens.give_back(tokens - reply.prompt_tokens - reply.completion_tokens)
         return reply.text
 
@@ -234,8 +265,8 @@ class Llm:
             raise EngineFailed("rate", "too many tokens for the model in a minute (LLM_TOKENS_PER_MINUTE)")
         await asyncio.sleep(max(wait, longer))
 
-    def _count(self, reply: Reply, case: _Case) -> None:
-        case.add(reply)
+    def _count(self, reply: Reply, asked: Question[T]) -> None:
+        asked.add(reply)
         self._budget.add(reply.cost_usd)
 
     @property
@@ -263,27 +294,6 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _read(text: str, case: _Case) -> Answer:
-    answer = parse(text)
-    checked(answer, case.enriched, case.catalogue)
-    return answer
-
-
-def _advice(case: _Case, model: str, answer: Answer, sure: Trust) -> Advice:
-    action, match = checked(answer, case.enriched, case.catalogue)
-    return Advice(
-        verdict=answer.verdict,
-        action=action,
-        matched_incident=match.incident_id if match else None,
-        confidence=bounded(answer, case.enriched, match, sure),
-        rationale=tamed(answer.rationale),
-        engine="llm",
-        model=model,
-        prompt_version=PROMPT_VERSION,
-        usage=case.usage,
-    )
-
-
 def _doubted(advice: Advice) -> Advice:
     """Ask a human, and say what the model would have done."""
     why = f"The model would {advice.action.name}, but that is only {advice.confidence:.0%} sure. {advice.rationale}"
@@ -293,5 +303,5 @@ def _doubted(advice: Advice) -> Advice:
 
 def _form(rung: int, schema: dict[str, Any]) -> dict[str, Any]:
     if _RUNGS[rung] == "json_schema":
-        return {"type": "json_schema", "json_schema": {"name": "advice", "schema": schema, "strict": False}}
+        return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": False}}
     return {"type": "json_object"} if _RUNGS[rung] == "json_object" else {}

@@ -73,7 +73,7 @@ READ = {
 @pytest.mark.parametrize("name", READ)
 def test_an_answer_is_read(name: str):
     """Bare, fenced or between words, the same object is read."""
-    assert parse(READ[name]) == Answer(**GOOD)
+    assert parse(READ[name], Answer) == Answer(**GOOD)
 
 
 UNREAD = {
@@ -90,7 +90,7 @@ UNREAD = {
 def test_what_is_no_answer_is_rejected_with_a_short_reason(text: str):
     """The reason fits a line of 200 characters and holds no control character, whatever the model wrote."""
     with pytest.raises(Rejected, match=UNREAD[text]) as caught:
-        parse(text)
+        parse(text, Answer)
     assert len(caught.value.reason) <= 200
     assert caught.value.reason.isprintable()
 
@@ -99,7 +99,7 @@ def test_what_is_no_answer_is_rejected_with_a_short_reason(text: str):
 def test_any_text_is_read_or_rejected(text: str):
     """No text of a model raises anything else."""
     with contextlib.suppress(Rejected):
-        parse("{" + text + "}")
+        parse("{" + text + "}", Answer)
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -129,7 +129,7 @@ def test_an_answer_is_held_to_evidence_and_catalogue(name: str, catalogue: Catal
 def test_a_repair_repeats_nothing_of_an_unreadable_answer(reply: dict[str, Any]):
     """Names of fields and values that the model made up stay out of the next question."""
     with pytest.raises(Rejected) as caught:
-        parse(json.dumps(reply))
+        parse(json.dumps(reply), Answer)
     assert "ignore" not in repair(caught.value.reason)
 
 
