@@ -14,8 +14,9 @@ import msgspec
 
 from pipeline.catalogue import Catalogue
 from pipeline.confidence import Calibration, Logistic, Trust, features_of, trust
+from pipeline.dataset import Case, headline
 from pipeline.errors import Misconfigured, Rejected
-from pipeline.evaluate import Case, Shelf, auroc, brier, calibration_error, headline, run
+from pipeline.evaluate import Shelf, auroc, brier, calibration_error, run
 from pipeline.index import Index
 from schemas import Decision, Incident, Signals
 

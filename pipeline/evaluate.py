@@ -1,48 +1,24 @@
 """How good retrieval and advice are, measured on a dataset: `pulseguard eval`.
 
 The very query, search, confidence and rule of the pipeline, on a Qdrant of its own; no broker, no PostgreSQL.
-A dataset is a folder of ``queries.jsonl`` and ``incidents.jsonl`` (or a folder ``incidents`` of all that `load` reads):
-README.md, "Measure it on your own".
 """
 
 import math
 import random
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
 
-import msgspec
-
-from pipeline.catalogue import ESCALATE, Catalogue
+from pipeline.catalogue import Catalogue
 from pipeline.confidence import Calibration, Trust, trust
-from pipeline.errors import Rejected
+from pipeline.dataset import Case
 from pipeline.index import Found, Index
-from pipeline.knowledge import Loaded, read_incidents, refuse
 from pipeline.nearest import Advice, advise
 from pipeline.words import query_of
-from schemas import Anomaly, Evidence, Incident, Metric, Signals
+from schemas import Evidence, Incident, Signals
 
 HIGHEST = 10
-T = TypeVar("T")
-_FIELDS = frozenset(Incident.__struct_fields__)
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One query. ``relevant`` is empty where the right answer is to ask a human; ``action`` None where nobody says.
-
-    ``hidden`` incidents are taken away first.
-    """
-
-    id: str
-    variant: str
-    anomaly: Anomaly
-    relevant: frozenset[str]
-    action: str | None
-    hidden: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +54,6 @@ class Difference:
     after: float | None
     low: float | None
     high: float | None
-
-
-def read_dataset(
-    folder: Path, unread: Callable[[Loaded], None] = refuse
-) -> tuple[list[Incident], list[Case]]:  # fmt: skip
-    """The incidents and cases of a folder. Raises `Rejected` naming file and line.
-
-    ``unread`` takes each of the files in a folder ``incidents`` that cannot be read.
-    """
-    if (folder / "incidents").is_dir():
-        incidents = read_incidents(folder / "incidents", unread)
-    else:
-        incidents = [_converted(row, where) for row, where in _rows(folder / "incidents.jsonl")]
-    return incidents, read_cases(folder / "queries.jsonl")
-
-
-def read_cases(path: Path) -> list[Case]:
-    """The cases of a file. Raises `Rejected` naming file and line."""
-    return [_case(row, where) for row, where in _rows(path)]
-
-
-def headline(cases: Sequence[Case]) -> list[Case]:
-    """Those to report: a case that is there with and without the alert's name counts once, without."""
-    variants = {case.variant for case in cases}
-    return [case for case in cases if not (case.variant == "named" and "described" in variants)]
 
 
 class Shelf:
@@ -265,54 +216,3 @@ def _cost(outcomes: Sequence[Outcome]) -> float | None:
 
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _rows(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as exc:
-        raise Rejected(f"{path}: {exc.strerror}") from exc
-    except UnicodeDecodeError as exc:
-        raise Rejected(f"{path}: is not UTF-8, from byte {exc.start} on") from exc
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            where = f"{path}: line {number}"
-            try:
-                yield msgspec.json.decode(line, type=dict[str, Any]), where
-            except (msgspec.MsgspecError, RecursionError) as exc:
-                raise Rejected(f"{where}: {exc}") from exc
-
-
-def _converted(row: Mapping[str, Any], where: str) -> Incident:
-    """An incident from a row that may hold more, and nulls where it knows nothing."""
-    fields = {name: value for name, value in row.items() if name in _FIELDS and value is not None and name != "source"}
-    return _typed(lambda: msgspec.convert(fields, Incident, strict=False), where)
-
-
-def _case(row: Mapping[str, Any], where: str) -> Case:
-    def build() -> Case:
-        metrics = " ".join(row.get("metrics") or ())
-        anomaly = msgspec.convert(
-            {
-                "error_type": row.get("alertname") or row.get("error_type") or "alert",
-                "message": row.get("description") or None,
-                "labels": row.get("labels") or {},
-                "service": row.get("service"),
-                "spike_percentage": row.get("spike_percentage"),
-            },
-            Anomaly,
-        )
-        if metrics:
-            anomaly = msgspec.structs.replace(anomaly, metric=Metric(name=metrics))
-        relevant = frozenset(row.get("relevant") or ())
-        action = row.get("action") or (None if relevant else ESCALATE)
-        return Case(str(row["id"]), str(row.get("variant", "")), anomaly, relevant, action)
-
-    return _typed(build, where)
-
-
-def _typed(build: Callable[[], T], where: str) -> T:
-    try:
-        return build()
-    except (msgspec.ValidationError, KeyError, TypeError) as exc:
-        raise Rejected(f"{where}: {exc}") from exc

@@ -13,6 +13,7 @@ from pipeline import calibrate as fitting
 from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import load_calibration
 from pipeline.console import PassedOver, err, opened_record, plain
+from pipeline.dataset import headline, read_dataset
 from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
 from schemas import Engine
@@ -30,10 +31,10 @@ async def evaluate_dataset(
     With the ``engine`` llm, the model (LLM_MODEL, or ``model``) decides the same cases after the rule.
     """
     passed_over = PassedOver()
-    incidents, cases = evaluate.read_dataset(dataset, passed_over)
+    incidents, cases = read_dataset(dataset, passed_over, _note)
     with err.status(f"asking {len(cases)} queries of {len(incidents)} incidents …"):
         outcomes = await measure.outcomes(settings, incidents, cases)
-    told = {case.id for case in evaluate.headline(cases)}
+    told = {case.id for case in headline(cases)}
     chosen = [outcome for outcome in outcomes if outcome.case.id in told]
     figures = evaluate.figures(chosen)
     variants = dict.fromkeys(outcome.case.variant for outcome in outcomes if outcome.case.variant)
@@ -68,7 +69,7 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
     if datasets:
         said = ", ".join(map(str, datasets))
         with err.status("asking each dataset in all ways …"):
-            samples = await measure.samples(settings, datasets)
+            samples = await measure.samples(settings, datasets, _note)
     else:
         said, samples = "feedback", await _feedback()
     now = load_calibration(settings.calibration_file)
@@ -87,6 +88,10 @@ async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, o
     low, high = compared.gain
     out.print(f"The new one takes {low:+.4f} … {high:+.4f} off the Brier score (95 % interval): it is {verdict}.")
     out.print(plain(f"Written to {write}. CALIBRATION_FILE={write} puts it in force."), soft_wrap=True)
+
+
+def _note(said: str) -> None:
+    err.print("[yellow]note[/]", plain(said), soft_wrap=True)
 
 
 def _beside(by_rule: Sequence[Outcome], decided: engines.Decided, out: Console) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from pipeline import calibrate, evaluate
+from pipeline import calibrate, dataset, evaluate
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.confidence import Calibration, load_calibration, trust
+from pipeline.dataset import Case
 from pipeline.embedding import Embedder, open_embedder
 from pipeline.errors import Rejected
-from pipeline.evaluate import Case, Outcome
+from pipeline.evaluate import Outcome
 from pipeline.index import Index, open_index
 from pipeline.nearest import advise
 from pipeline.settings import Settings
@@ -30,11 +31,16 @@ async def outcomes(settings: Settings, incidents: Sequence[Incident], cases: Seq
         return await evaluate.run(index, cases, catalogue, calibration, settings.min_confidence)
 
 
-async def samples(settings: Settings, datasets: Sequence[Path]) -> list[calibrate.Sample]:
-    """What datasets teach of confidence, one query as much as another, asked of each alone and of all together."""
+async def samples(
+    settings: Settings, datasets: Sequence[Path], noted: Callable[[str], None] = lambda _: None
+) -> list[calibrate.Sample]:  # fmt: skip
+    """What datasets teach of confidence, one query as much as another, asked of each alone and of all together.
+
+    ``noted``: as of `pipeline.dataset.read_dataset`.
+    """
     embedder = await asyncio.to_thread(open_embedder, settings)
     catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
-    read = {str(folder): evaluate.read_dataset(folder) for folder in datasets}
+    read = {str(folder): dataset.read_dataset(folder, noted=noted) for folder in datasets}
     everything = [incident for incidents, _ in read.values() for incident in incidents]
     found: list[calibrate.Sample] = []
     for name, (incidents, cases) in read.items():

@@ -11,6 +11,8 @@ from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.confidence import Trust
 from schemas import Action, Anomaly, Engine, Evidence, Usage, Verdict
 
+UNNAMED = "the service concerned"
+"""The target of an action where nobody says on what."""
 _SHOWN = 160
 _LIKELY = 0.5
 _OUTCOMES = {
@@ -107,7 +109,7 @@ def aimed_at(anomaly: Anomaly, then: str | None) -> str:
     said = " ".join([anomaly.message or "", *anomaly.labels.values()])
     if then and re.search(rf"(?<![\w-]){re.escape(then)}(?![\w-])", said, re.IGNORECASE):
         return then
-    return "the service concerned"
+    return UNNAMED
 
 
 def symptom_of(anomaly: Anomaly) -> str:

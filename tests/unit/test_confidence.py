@@ -13,17 +13,15 @@ from hypothesis import strategies as st
 
 from pipeline.calibrate import LEAST, Sample, compare, figures_held_out, fit, samples_of_feedback
 from pipeline.confidence import FEATURES, Calibration, Logistic, Trust, load_calibration, trust
+from pipeline.dataset import Case, headline, read_dataset
 from pipeline.errors import Misconfigured, Rejected
 from pipeline.evaluate import (
-    Case,
     Outcome,
     auroc,
     bins,
     calibration_error,
     differences,
     figures,
-    headline,
-    read_dataset,
     risk_coverage,
 )  # fmt: skip
 from pipeline.measure import other, samples

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.catalogue import load_catalogue
-from pipeline.evaluate import read_dataset
+from pipeline.dataset import read_dataset
 from pipeline.words import document_of, plain
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
