@@ -1,6 +1,7 @@
 """What the commands share: where they print, and how they run, find the settings and open the record."""
 
 import asyncio
+import os
 import shlex
 import shutil
 import sys
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from pipeline import endpoints, settings
+from pipeline.errors import Rejected
 from pipeline.settings import Settings
 from pipeline.stages.record import Record, open_record
 
@@ -76,6 +78,16 @@ def typed(command: str) -> str:
     found = shutil.which(called.name)
     by_name = found is not None and called.exists() and called.samefile(found)
     return f"{called.name if by_name else shlex.quote(str(called))} {command}"
+
+
+def writable(file: Path) -> None:
+    """Raise `Rejected` where a file cannot be written: to be known before the work whose result it is to hold."""
+    if file.is_dir():
+        raise Rejected(f"{file}: is a folder")
+    if not file.parent.is_dir():
+        raise Rejected(f"{file}: there is no folder {file.parent}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise Rejected(f"{file}: may not be written")
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from pipeline import calibrate as fitting
 from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import load_calibration
-from pipeline.console import PassedOver, err, opened_record, plain
+from pipeline.console import PassedOver, err, opened_record, plain, writable
 from pipeline.dataset import headline, read_dataset
 from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
@@ -25,17 +25,21 @@ async def evaluate_dataset(
     settings: Settings, dataset: Path, against: Path | None, html: Path | None, save: Path | None, out: Console, *,
     as_json: bool, engine: Engine = "nearest", model: str | None = None,
 ) -> None:  # fmt: skip
-    """Measure, print, and write what was asked for. Raises `Rejected` for a dataset that cannot be read.
+    """Measure, print, and write what was asked for. Raises `Rejected` for a file that cannot be read, or written.
 
     A file of a folder ``incidents`` that cannot be read is passed over, as `incidents load` does.
     With the ``engine`` llm, the model (LLM_MODEL, or ``model``) decides the same cases after the rule.
     """
     passed_over = PassedOver()
     incidents, cases = read_dataset(dataset, passed_over, _note)
+    told = headline(cases)
+    theirs = None if against is None else measure.read_other(against, told)  # before minutes of measuring
+    for file in filter(None, (html, save)):
+        writable(file)
     with err.status(f"asking {len(cases)} queries of {len(incidents)} incidents …"):
         outcomes = await measure.outcomes(settings, incidents, cases)
-    told = {case.id for case in headline(cases)}
-    chosen = [outcome for outcome in outcomes if outcome.case.id in told]
+    ids = {case.id for case in told}
+    chosen = [outcome for outcome in outcomes if outcome.case.id in ids]
     figures = evaluate.figures(chosen)
     variants = dict.fromkeys(outcome.case.variant for outcome in outcomes if outcome.case.variant)
     by_variant = {name: evaluate.figures([o for o in outcomes if o.case.variant == name]) for name in variants}
@@ -45,8 +49,8 @@ async def evaluate_dataset(
         table.add_row(name, *(report.shown(column[name]) for column in (figures, *by_variant.values())), meaning)
     out.print(table)
     compared = {}
-    if against is not None:
-        compared = evaluate.differences(*measure.other(chosen, against, settings), COMPARED)
+    if theirs is not None:
+        compared = evaluate.differences(*measure.other(chosen, theirs, settings), COMPARED)
         out.print(_comparison(compared))
     beside: dict[str, Any] = {}
     if engine == "llm" or model is not None:
@@ -66,6 +70,7 @@ async def evaluate_dataset(
 
 async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, out: Console) -> None:
     """Fit, compare on held-out folds, write. Raises `Rejected` where there is too little to fit on."""
+    writable(write)
     if datasets:
         said = ", ".join(map(str, datasets))
         with err.status("asking each dataset in all ways …"):

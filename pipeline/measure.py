@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,10 @@ async def outcomes(settings: Settings, incidents: Sequence[Incident], cases: Seq
     async with fresh_index(settings, embedder) as index:
         await index.sync(evaluate.Shelf(incidents))
         return await evaluate.run(index, cases, catalogue, calibration, settings.min_confidence)
+
+
+Other = Calibration | Mapping[str, Outcome]
+"""What a run is compared with: another calibration, or the outcomes of another run by their cases' ids."""
 
 
 async def samples(
@@ -59,37 +63,39 @@ async def samples(
     return [replace(sample, weight=sample.weight / mean) for sample in found]
 
 
-def other(found: Sequence[Outcome], against: Path, settings: Settings) -> tuple[list[Outcome], list[Outcome]]:
-    """Outcomes to compare, case by case: those found, and those of another configuration.
+def read_other(path: Path, cases: Sequence[Case]) -> Other:
+    """What is to be compared: a run of these ``cases`` that `pulseguard eval --save` wrote, or a calibration.
 
-    ``against`` is a run that `pulseguard eval --save` wrote, or a calibration, by which the same evidence is judged.
-    Raises `Rejected` where a run holds none of these cases, or is none.
+    Raises `Rejected` where a run holds none of these cases, or is none, and `Misconfigured` for a calibration so.
     """
-    raw = _read(against)
+    try:
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise Rejected(f"{path}: {exc.strerror}") from exc
     if not raw.lstrip().startswith(b"["):
-        catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(str(against))
-        return list(found), [_judged(outcome, catalogue, calibration, settings.min_confidence) for outcome in found]
+        return load_calibration(str(path))
     try:
         run = {outcome.case.id: outcome for outcome in msgspec.json.decode(raw, type=list[Outcome])}
-    except msgspec.MsgspecError as exc:
-        raise Rejected(f"{against}: {exc}") from exc
-    common = [outcome for outcome in found if outcome.case.id in run]
-    if not common:
-        raise Rejected(f"{against}: no case of this dataset is in it")
-    return common, [run[outcome.case.id] for outcome in common]
+    except (msgspec.MsgspecError, RecursionError) as exc:
+        raise Rejected(f"{path}: {exc}") from exc
+    if not any(case.id in run for case in cases):
+        raise Rejected(f"{path}: no case of this dataset is in it")
+    return run
+
+
+def other(found: Sequence[Outcome], against: Other, settings: Settings) -> tuple[list[Outcome], list[Outcome]]:
+    """Outcomes to compare, case by case: those found, and those of the other, which judges the same evidence."""
+    if isinstance(against, Calibration):
+        catalogue = load_catalogue(settings.actions_file)
+        return list(found), [_judged(outcome, catalogue, against, settings.min_confidence) for outcome in found]
+    common = [outcome for outcome in found if outcome.case.id in against]
+    return common, [against[outcome.case.id] for outcome in common]
 
 
 def _judged(outcome: Outcome, catalogue: Catalogue, calibration: Calibration, least: float) -> Outcome:
     sure = trust(outcome.signals, calibration)
     advice = advise(outcome.case.anomaly, outcome.evidence, sure, catalogue, least)
     return replace(outcome, trust=sure, asks=sure.right < least, action=advice.action.name)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise Rejected(f"{path}: {exc.strerror}") from exc
 
 
 @asynccontextmanager

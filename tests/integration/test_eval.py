@@ -101,6 +101,16 @@ async def test_a_file_that_cannot_be_read_is_passed_over_and_told(dataset: Path)
     assert "\nerror 1 file could not be read" in said
 
 
+@pytest.mark.parametrize("option", ["--against", "--html", "--save"])
+async def test_a_file_that_cannot_be_used_is_refused_before_it_is_measured(option: str, dataset: Path) -> None:
+    """Not after the minutes that the figures take: nothing is asked, nothing printed."""
+    file = dataset / "none" / "file.json"
+    code, said = await evaluated(dataset, option, str(file))
+    assert code == 2
+    assert str(file) in said
+    assert "recall_at_1" not in said
+
+
 async def test_without_a_model_there_is_nothing_to_compare(dataset: Path) -> None:
     code, said = await evaluated(dataset, "--engine", "llm")
     assert code == 2

@@ -24,7 +24,7 @@ from pipeline.evaluate import (
     figures,
     risk_coverage,
 )  # fmt: skip
-from pipeline.measure import other, samples
+from pipeline.measure import other, read_other, samples
 from pipeline.report import MEANING, page
 from pipeline.settings import Settings
 from schemas import Anomaly, Signals
@@ -235,17 +235,19 @@ def test_a_run_that_was_saved_is_compared_case_by_case(tmp_path: Path):
     run, calibration = tmp_path / "run.json", tmp_path / "calibration.json"
     first, second = (replace(outcome(True, p), case=replace(outcome(True, p).case, id=str(p))) for p in (0.2, 0.9))
     run.write_bytes(msgspec.json.encode([replace(first, rank=2)]))
-    ours, theirs = other([first, second], run, Settings())
+    cases = [first.case, second.case]
+    ours, theirs = other([first, second], read_other(run, cases), Settings())
     assert [one.case.id for one in ours] == [one.case.id for one in theirs] == ["0.2"]
     assert (ours[0].rank, theirs[0].rank) == (1, 2)
     calibration.write_bytes(msgspec.json.encode(HALF))
-    (judged,) = other([replace(second, signals=Signals(similarity=1))], calibration, Settings(min_confidence=0.6))[1]
+    asked = [replace(second, signals=Signals(similarity=1))]
+    (judged,) = other(asked, read_other(calibration, cases), Settings(min_confidence=0.6))[1]
     assert (judged.trust, judged.asks, judged.action) == (Trust(0.5, 0.5), True, "escalate_to_human")
     with pytest.raises(Rejected, match="no case"):
-        other([second], run, Settings())
+        read_other(run, [second.case])
     run.write_text("[1]")
     with pytest.raises(Rejected, match=r"run\.json"):
-        other([second], run, Settings())
+        read_other(run, [second.case])
 
 
 def test_a_dataset_is_read_leniently_and_refused_by_line(tmp_path: Path):
