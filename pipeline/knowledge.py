@@ -130,7 +130,7 @@ def _distinct(files: Iterable[Loaded]) -> list[Loaded]:
 def _read(source: _Source) -> Loaded:
     try:
         text = source.file.read_text(encoding="utf-8-sig")
-        rows = list(_READERS[source.file.suffix.lower()](text, source))
+        rows = [_given(row, source) for row in _READERS[source.file.suffix.lower()](text, source)]
         return Loaded(source.file, [_incident(row, number) for number, row in enumerate(rows, 1)], source.notes)
     except UnicodeDecodeError as exc:
         fault = f"is not UTF-8, from byte {exc.start} on"
@@ -141,6 +141,17 @@ def _read(source: _Source) -> Loaded:
     except (ValueError, yaml.YAMLError, msgspec.MsgspecError, RecursionError) as exc:
         fault = str(exc)
     return Loaded(source.file, [], source.notes, fault)
+
+
+def _given(row: Any, source: _Source) -> Any:
+    """A row without what is null: an export names every field. Where it comes from may be told in a text only."""
+    if not isinstance(row, dict):
+        return row
+    if isinstance(row.get("source"), dict | list):
+        row = row | {"source": None}
+        note = "a source that is no text was left out"
+        source.notes.extend([] if note in source.notes else [note])
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _incident(row: Any, number: int) -> Incident:
@@ -164,7 +175,7 @@ def _json(text: str, source: _Source) -> Iterable[Any]:
 
 
 def _json_lines(text: str, source: _Source) -> Iterable[Any]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not at what else ends a line: JSON has it within texts
         if line.strip():
             try:
                 row = msgspec.json.decode(line)

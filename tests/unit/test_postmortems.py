@@ -1,5 +1,6 @@
 """Post-mortems as teams export them become incidents, and what no rule finds is told and not made up."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -245,6 +246,21 @@ def test_front_matter_says_it_in_our_words_or_in_others(tmp_path: Path):
     assert found.notes == ["the action restart_service has no service to aim at"]
     with pytest.raises(Rejected, match="not taken for a post-mortem"):
         loaded(tmp_path, "lunch.md", "---\nlayout: post\n---\n# Lunch\n")
+
+
+def test_a_row_of_an_export_may_say_null_and_hold_any_character(tmp_path: Path):
+    """What is null is empty; a separator of paragraphs ends no line of JSON; a source that is no text is told, once."""
+    rows = [
+        {"id": name, "title": "Disk full", "symptoms": "a\u2028b\x85c\x0bd", "root_cause": None, "action": None,
+         "labels": None, "outcome": None, "source": {"repo": "x"}}
+        for name in "ab"
+    ]  # fmt: skip
+    expected = [Incident(id=name, title="Disk full", symptoms="a\u2028b\x85c\x0bd") for name in "ab"]
+    texts = [json.dumps(row, ensure_ascii=False) for row in rows]
+    for name, text in (("rows.jsonl", "\n".join(texts)), ("rows.json", f"[{','.join(texts)}]")):
+        found = loaded(tmp_path, name, text)
+        assert found.incidents == expected
+        assert found.notes == ["a source that is no text was left out"]
 
 
 def test_the_same_name_in_two_folders_is_two_incidents(tmp_path: Path):
