@@ -154,16 +154,17 @@ def eval_command(
     save: Annotated[Path | None, typer.Option(help="Write what came of each query here, for --against.")] = None,
     engine: Annotated[Engine, typer.Option(help="llm: a model decides the same cases, and is compared.")] = "nearest",
     model: Annotated[str | None, typer.Option(help="A litellm name; else LLM_MODEL. Means --engine llm.")] = None,
+    prompt: Annotated[Path | None, typer.Option(help="A file: the system prompt to try. Likewise.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,  # noqa: FBT002
 ) -> None:
     """Measure retrieval and confidence on a dataset: no broker, no PostgreSQL, an index of its own."""
     from pipeline import judge
 
-    run_async(
-        judge.evaluate_dataset(
-            settings.read(), dataset, against, html, save, out, as_json=as_json, engine=engine, model=model
-        )
-    )
+    work = judge.evaluate_dataset(
+        settings.read(), dataset, against, html, save, out,
+        as_json=as_json, engine=engine, model=model, prompt=prompt,
+    )  # fmt: skip
+    run_async(work)
 
 
 @cli.command("backtest")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipeline.confidence import Trust
@@ -25,21 +26,32 @@ class Decided:
     effort: dict[str, Any]
 
 
-async def by_model(settings: Settings, found: Sequence[Outcome], model: str | None) -> Decided:
+async def by_model(
+    settings: Settings, found: Sequence[Outcome], model: str | None, prompt: Path | None = None
+) -> Decided:  # fmt: skip
     """The cases of ``found`` decided by ``model`` (None: LLM_MODEL), or by the rule where it fails, as in the pipeline.
 
+    ``prompt``: the file of another system prompt.
     Raises `Misconfigured` where no model is named.
     """
     name = model or settings.llm_model
     if name in {None, RULE}:
         raise Misconfigured("LLM_MODEL", "names no model, and --engine llm needs one", "set it, or name one by --model")
-    now, who = await conditions(settings, name, None)
+    now, who = await conditions(settings, name, prompt)
     try:
         answers = await answered([_enriched(outcome) for outcome in found], now)
     finally:
         if now.llm is not None:
             await now.llm.close()
     return Decided(who, [_outcome(*pair) for pair in zip(found, answers, strict=True)], effort(answers))
+
+
+def named(settings: Settings, model: str | None) -> str:
+    """The model that is meant. Raises `Misconfigured` where none is named."""
+    name = model or settings.llm_model
+    if name is None or name == RULE:
+        raise Misconfigured("LLM_MODEL", "names no model, and --engine llm needs one", "set it, or name one by --model")
+    return name
 
 
 def _enriched(outcome: Outcome) -> EnrichedAnomaly:

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 
 from pipeline import calibrate as fitting
 from pipeline import engines, evaluate, measure, replay, report
-from pipeline.confidence import load_calibration
+from pipeline.confidence import Calibration, load_calibration
 from pipeline.console import PassedOver, err, opened_record, plain, writable
 from pipeline.dataset import headline, read_dataset
 from pipeline.evaluate import Difference, Outcome
@@ -23,19 +23,26 @@ COMPARED = tuple(name for name in report.MEANING if name not in {"cases", "with_
 
 async def evaluate_dataset(
     settings: Settings, dataset: Path, against: Path | None, html: Path | None, save: Path | None, out: Console, *,
-    as_json: bool, engine: Engine = "nearest", model: str | None = None,
+    as_json: bool, engine: Engine = "nearest", model: str | None = None, prompt: Path | None = None,
 ) -> None:  # fmt: skip
     """Measure, print, and write what was asked for. Raises `Rejected` for a file that cannot be read, or written.
 
     A file of a folder ``incidents`` that cannot be read is passed over, as `incidents load` does.
-    With the ``engine`` llm, the model (LLM_MODEL, or ``model``) decides the same cases after the rule.
+    With the ``engine`` llm, the model (LLM_MODEL, or ``model``) decides the same cases after the rule, by ``prompt``
+    where one is named; and what it made of them is saved, and compared with another run.
     """
     passed_over = PassedOver()
     incidents, cases = read_dataset(dataset, passed_over, _note)
     told = headline(cases)
-    theirs = None if against is None else measure.read_other(against, told)  # before minutes of measuring
+    # What is named wrongly is said before minutes of measuring.
+    theirs = None if against is None else measure.read_other(against, told)
     for file in filter(None, (html, save)):
         writable(file)
+    asks_model = engine == "llm" or model is not None or prompt is not None
+    if asks_model:
+        engines.named(settings, model)
+    if prompt is not None:
+        prompt.read_bytes()
     with err.status(f"asking {len(cases)} queries of {len(incidents)} incidents …"):
         outcomes = await measure.outcomes(settings, incidents, cases)
     ids = {case.id for case in told}
@@ -48,20 +55,22 @@ async def evaluate_dataset(
     for name, meaning in report.MEANING.items():
         table.add_row(name, *(report.shown(column[name]) for column in (figures, *by_variant.values())), meaning)
     out.print(table)
+    measured, beside = chosen, {}
+    if asks_model:
+        with err.status("asking the model the same …"):
+            decided = await engines.by_model(settings, chosen, model, prompt)
+        measured, beside = decided.outcomes, _beside(chosen, decided, out)
     compared = {}
     if theirs is not None:
-        compared = evaluate.differences(*measure.other(chosen, theirs, settings), COMPARED)
+        # A calibration judges what the search found, whoever decides.
+        ours = chosen if isinstance(theirs, Calibration) else measured
+        compared = evaluate.differences(*measure.other(ours, theirs, settings), COMPARED)
         out.print(_comparison(compared))
-    beside: dict[str, Any] = {}
-    if engine == "llm" or model is not None:
-        with err.status("asking the model the same …"):
-            decided = await engines.by_model(settings, chosen, model)
-        beside = _beside(chosen, decided, out)
     if html is not None:
         page = report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen, compared)
         html.write_text(page, encoding="utf-8")
     if save is not None:
-        save.write_bytes(msgspec.json.encode(chosen))
+        save.write_bytes(msgspec.json.encode(measured))
     if as_json:
         parts = {"by_variant": by_variant} | ({"against": compared} if compared else {}) | beside
         sys.stdout.write(msgspec.json.encode(figures | parts).decode() + "\n")

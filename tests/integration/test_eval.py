@@ -82,6 +82,27 @@ async def test_a_model_is_judged_by_what_its_advice_rests_on(
     assert compared["low"] <= share - 1 <= compared["high"]
 
 
+async def test_two_prompts_are_compared_case_by_case(dataset: Path) -> None:
+    """What --save writes is the model's where a model decides; this one does well where it is told to."""
+
+    async def behave(request: web.Request, question: dict[str, Any], count: int) -> web.StreamResponse:
+        does = good if question["messages"][0]["content"].startswith("Do well") else second
+        return await does(request, question, count)
+
+    run, prompt = dataset / "run.json", dataset / "prompt.md"
+    prompt.write_text("Do well.")
+    async with model_server(behave) as server:
+        named = {"LLM_MODEL": "openai/played", "LLM_API_BASE": server.url} | SMALL
+        assert (await evaluated(dataset, "--engine", "llm", "--save", str(run), **named))[0] == 0
+        code, said = await evaluated(dataset, "--prompt", str(prompt), "--against", str(run), **named)
+    assert code == 0, said
+    found = json.loads(said.splitlines()[-1])
+    assert found["llm"]["decided_by"] == "openai/played, prompt prompt.md"
+    accuracy = found["against"]["action_accuracy"]
+    assert (accuracy["before"], accuracy["after"]) == (1, 0)
+    assert accuracy["low"] <= -1 <= accuracy["high"]
+
+
 async def test_the_cost_of_a_decision_is_told(dataset: Path) -> None:
     """700 tokens asked at 1 and 60 answered at 10 dollars a million."""
     llm = (await played(good, dataset))["llm"]
@@ -101,11 +122,11 @@ async def test_a_file_that_cannot_be_read_is_passed_over_and_told(dataset: Path)
     assert "\nerror 1 file could not be read" in said
 
 
-@pytest.mark.parametrize("option", ["--against", "--html", "--save"])
+@pytest.mark.parametrize("option", ["--against", "--html", "--save", "--prompt"])
 async def test_a_file_that_cannot_be_used_is_refused_before_it_is_measured(option: str, dataset: Path) -> None:
     """Not after the minutes that the figures take: nothing is asked, nothing printed."""
     file = dataset / "none" / "file.json"
-    code, said = await evaluated(dataset, option, str(file))
+    code, said = await evaluated(dataset, option, str(file), LLM_MODEL="openai/played")
     assert code == 2
     assert str(file) in said
     assert "recall_at_1" not in said
@@ -115,3 +136,4 @@ async def test_without_a_model_there_is_nothing_to_compare(dataset: Path) -> Non
     code, said = await evaluated(dataset, "--engine", "llm")
     assert code == 2
     assert "LLM_MODEL" in said
+    assert "recall_at_1" not in said
