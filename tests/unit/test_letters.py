@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from pipeline.errors import Rejected
+from pipeline.errors import Rejected, Unavailable
 from pipeline.kafka import Headers, Message
 from pipeline.letters import Wanted, about, chosen, lines, named, newest, place, publish_again
 from pipeline.stages.ingest import identify
@@ -33,11 +33,15 @@ class Letter(Message, weakref=True, gc=True):
 
 
 class Narrow(Topic):
-    """One that takes no more than Kafka does where nothing is set."""
+    """One that takes no more than Kafka does where nothing is set, or than is said."""
+
+    def __init__(self, takes: int = 1_000_000) -> None:
+        super().__init__()
+        self._takes = takes
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
         beside = sum(len(name) + len(said or b"") + 4 for name, said in headers or [])
-        if len(key or b"") + len(value or b"") + beside > 1_000_000:
+        if len(key or b"") + len(value or b"") + beside > self._takes:
             raise Rejected("Kafka refuses the record: too large")
         await super().send(topic, key, value, headers)
 
@@ -87,6 +91,27 @@ async def test_what_kafka_refuses_as_too_large_is_buried_cut(key: bytes | None, 
     assert (letter.value is None) is (value is None)
     assert "traceparent" in said or ("traceparent", b"00-1") not in headers
     assert about(letter)["reason"] == "rejected"
+
+
+@pytest.mark.parametrize("takes", [700_000, 600_000, 100_000, 10_000, 4_000])
+async def test_a_topic_of_dead_letters_may_take_little(takes: int):
+    """However little it is, the worker goes on: where the record came from and why are told in any case."""
+    grave = Narrow(takes)
+    headers: Headers = [("big", b"h" * 40_000), ("traceparent", b"00-1")]
+    message = Message("anomalies", 3, 42, b"k" * 50_000, b"v" * 900_000, headers, 1)
+    await bury(grave, "dlq", message, "bug", "w" * 5_000, "tid")  # type: ignore[arg-type]
+    (letter,) = grave.records
+    said = dict(letter.headers)
+    assert (said["pulseguard_truncated"], said["traceparent"]) == (b"true", b"00-1")
+    assert (about(letter)["topic"], about(letter)["offset"]) == ("anomalies", "42")
+    assert letter.value
+    assert letter.value + b"v" * (900_000 - len(letter.value)) == b"v" * 900_000
+
+
+async def test_a_topic_that_takes_no_dead_letter_at_all_is_waited_for():
+    """It is an outage that somebody can mend: a worker that ended of it would meet the same record again."""
+    with pytest.raises(Unavailable, match=r"dlq takes no dead letter, however small: .*too large"):
+        await bury(Narrow(10), "dlq", FIRST, "bug", "why", "tid")  # type: ignore[arg-type]
 
 
 def test_a_topic_made_anew_repeats_no_id():
