@@ -1,10 +1,11 @@
 """The index over past incidents: derived from PostgreSQL, kept in Qdrant, searched by meaning and by words."""
 
+import asyncio
 import hashlib
 import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -65,9 +66,9 @@ class Index:
         self._points = points
         self._embedder = embedder
         self._level: tuple[int, int] | None = None
-        self._kept: dict[int, _Known] = {}
-        self._beside: dict[int, Hits] = {}
+        self._kept = _Kept()
         self._size = 1
+        self._syncing = asyncio.Lock()
 
     @property
     def level(self) -> tuple[int, int] | None:
@@ -96,51 +97,54 @@ class Index:
         wanted = max(limit, _COMPARED)
         asked = [(vector, terms.vector) for vector, terms in zip(dense, sparse, strict=True)]
         hits = await self._points.nearest(asked, max(wanted, _CANDIDATES), _limits(hidden, only or {}))
-        known = await self._known({point for by_meaning, by_words in hits for point in (*by_meaning, *by_words)})
+        if len(self._kept.known) > _KEPT:
+            self._kept = _Kept()
+        kept = self._kept  # what is found while the record changes goes into the old one
+        known = await self._known({point for by_meaning, by_words in hits for point in (*by_meaning, *by_words)}, kept)
         fused = [
             _fused(query, vector, len(terms.words), self._size, by_meaning, by_words, known)[:wanted]
             for query, vector, terms, (by_meaning, by_words) in zip(queries, dense, sparse, hits, strict=True)
         ]
-        beside = await self._near_titles({best[0].point: best[0].known for best in fused if best})
+        beside = await self._near_titles({best[0].point: best[0].known for best in fused if best}, kept)
         passed = {_point_id(name) for name in hidden}
         return [
             _found(query, terms.words, best, by_meaning, _others(best, beside, passed), limit)
             for query, terms, best, (by_meaning, _) in zip(queries, sparse, fused, hits, strict=True)
         ]
 
-    async def _known(self, ids: Collection[int]) -> dict[int, "_Known"]:
-        """What the points say; one that was retired meanwhile is missing. Kept until the record changes."""
-        missing = [point for point in ids if point not in self._kept]
+    async def _known(self, ids: Collection[int], kept: "_Kept") -> dict[int, "_Known"]:
+        """What the points say; one that was retired meanwhile is missing."""
+        missing = [point for point in ids if point not in kept.known]
         if missing:
-            if len(self._kept) > _KEPT:
-                self._forget()
-                missing = list(ids)
-            for point in await self._points.get(missing):
-                self._kept[point.id] = _known(point)
-        return {point: self._kept[point] for point in ids if point in self._kept}
+            kept.known.update((point.id, _known(point)) for point in await self._points.get(missing))
+        return {point: kept.known[point] for point in ids if point in kept.known}
 
-    async def _near_titles(self, firsts: Mapping[int, "_Known"]) -> dict[int, Hits]:
-        """The titles nearest to each one's. Kept until the record changes."""
-        missing = [point for point in firsts if point not in self._beside]
+    async def _near_titles(self, firsts: Mapping[int, "_Known"], kept: "_Kept") -> dict[int, Hits]:
+        """The titles nearest to each one's."""
+        missing = [point for point in firsts if point not in kept.beside]
         if missing:
             found = await self._points.titled([firsts[point].title.tolist() for point in missing], _COMPARED)
-            self._beside.update(zip(missing, found, strict=True))
-        return {point: self._beside.get(point, {}) for point in firsts}
-
-    def _forget(self) -> None:
-        self._kept.clear()
-        self._beside.clear()
+            kept.beside.update(zip(missing, found, strict=True))
+        return {point: kept.beside[point] for point in firsts}
 
     async def sync(self, record: Source) -> int:
-        """Bring the index level with the record; returns how many incidents changed. Cheap when none did."""
+        """Bring the index level with the record; returns how many incidents changed. Cheap when none did.
+
+        One at a time: what an older look at the record wrote or removed last would stay so.
+        """
+        async with self._syncing:
+            return await self._sync(record)
+
+    async def _sync(self, record: Source) -> int:
         state = await record.incident_state()
         if state == self._level:
             return 0
         await self._points.prepare()
-        self._forget()
+        self._kept = _Kept()
+        # Before the record: what another process learns between the two is not taken for retired.
+        found = await self._points.payloads(["incident_id", "version"])
         wanted = await record.incident_versions()
         self._size = max(len(wanted), 1)
-        found = await self._points.payloads(["incident_id", "version"])
         held = {str(payload["incident_id"]): int(payload["version"]) for payload in found}
         changed = [incident_id for incident_id, version in wanted.items() if held.get(incident_id) != version]
         gone = [incident_id for incident_id in held if incident_id not in wanted]
@@ -151,15 +155,16 @@ class Index:
             written += len(incidents)
         if gone:
             await self._points.delete([_point_id(incident_id) for incident_id in gone])
-        self._forget()  # a search meanwhile may have found the old ones
+        self._kept = _Kept()  # a search meanwhile may have found the old ones
         self._level = state
         return written + len(gone)
 
     async def rebuild(self, record: Source) -> int:
         """Drop everything and derive it anew."""
-        await self._points.drop()
-        self._level = None
-        return await self.sync(record)
+        async with self._syncing:
+            await self._points.drop()
+            self._level = None
+            return await self._sync(record)
 
     async def _write(self, incidents: Sequence[Incident], versions: dict[str, int]) -> None:
         dense = await self._embedder.embed([essence_of(incident) for incident in incidents])
@@ -218,6 +223,14 @@ class _Known:
     @property
     def title(self) -> Any:
         return self.vectors[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was asked of the index until the record changes: what points say, and the titles nearest to a point's."""
+
+    known: dict[int, _Known] = field(default_factory=dict)
+    beside: dict[int, Hits] = field(default_factory=dict)
 
 
 def _known(point: Point) -> _Known:
