@@ -46,7 +46,7 @@ def advise(
     "Nearest" is the evidence's own order. An action that failed in a nearer incident is not taken from a farther one.
     ``least`` is the confidence, 0..1, below which a human is asked.
     """
-    if sure.right < least:
+    if not evidence or sure.right < least:  # a least of 0 is no reason to advise out of nothing
         return escalated(anomaly, _unsure(evidence, sure), sure)
     failed: set[str] = set()
     for place, item in enumerate(evidence):

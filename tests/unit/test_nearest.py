@@ -100,6 +100,12 @@ def test_an_escalation_says_which_question_failed_and_what_was_nearest(name: str
     assert all(f"similarity {item.score:.2f}" in advice.rationale for item in evidence[:1])
 
 
+def test_out_of_nothing_nothing_is_advised(catalogue: Catalogue):
+    """Not even where any confidence suffices."""
+    advice = advise(Anomaly(error_type="timeout"), [], Trust(0.0, 0.0), catalogue, 0.0)
+    assert (advice.verdict, advice.rationale) == ("escalate", "No past incident is known at all.")
+
+
 AIMED: dict[str, tuple[dict[str, Any], str]] = {
     "its service": ({"service": "payments", "message": "old-host is slow"}, "payments"),
     "that of then, where its message names it": ({"message": "too many connections to Old-Host."}, "old-host"),
