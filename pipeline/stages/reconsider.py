@@ -88,7 +88,8 @@ class Reconsideration:
         except msgspec.MsgspecError:
             return False  # of an earlier release, which allowed more: it stands
         found = [item.incident_id for item in now.evidence]
-        if told.matched_incident is not None and told.matched_incident not in {*known, *found}:
+        rests_on = told.matched_incident
+        if rests_on is not None and rests_on not in known and rests_on not in found:
             return True
         first = found[0] if found else None
         if first in {None, incident_id(told.episode_id), *(item.incident_id for item in told.evidence)}:

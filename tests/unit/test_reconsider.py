@@ -125,6 +125,20 @@ async def test_a_decision_whose_incident_was_retired_is_made_again(played: Any) 
     assert await opened(played)() == 1
 
 
+async def test_what_is_known_is_looked_up_and_not_walked_through(played: Any) -> None:
+    """Hundreds of episodes in a record of a hundred thousand incidents held the event loop for seconds."""
+
+    class Many(dict[str, int]):
+        def __iter__(self) -> Any:
+            raise AssertionError("walked through")
+
+        keys = __iter__
+
+    played.known = Many(played.known)
+    played.told = ("old", ["old"])
+    assert await opened(played)() == 1
+
+
 async def test_what_was_written_down_and_not_asked_is_asked(played: Any) -> None:
     """Also where nothing was learned since; and an outage leaves the looking up to the next time."""
     reconsider = opened(played)
