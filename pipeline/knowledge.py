@@ -190,7 +190,7 @@ def _yaml(text: str, _: _Source) -> Iterable[Any]:
 
 
 def _markdown(text: str, source: _Source) -> Iterable[Any]:
-    front = re.match(r"\A---\s*\n(.*?)\n---\s*\n", text, re.DOTALL)
+    front = re.match(r"\A---[^\S\n]*+\n(.*?)\n---[^\S\n]*+\n", text, re.DOTALL)
     fields = yaml.safe_load(front.group(1)) if front else {}
     if not isinstance(fields, dict):
         raise Rejected("the front matter is no mapping")

@@ -9,7 +9,7 @@ _BREAKS = frozenset(
 )  # fmt: skip
 _SILENT = frozenset(["script", "style", "head", "template"])
 _UNSEEN = re.compile(
-    r"<(script|style)\b(?![^>]*+(?<=/)>).*?(?:</\1\s{0,99}>|\Z)|<!--(?:-?>|.*?(?:--!?>|\Z))|<!\[CDATA\[.*?(?:\]\]>|\Z)"
+    r"<(script|style)\b(?![^>]{0,2048}+(?<=/)>).*?(?:</\1\s{0,99}>|\Z)|<!--(?:-?>|.*?(?:--!?>|\Z))|<!\[CDATA\[.*?(?:\]\]>|\Z)"
     r"|<[!?][^>]*+>?",
     re.DOTALL | re.IGNORECASE,
 )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PROPERTY = re.compile(r"[\s>*+•-]*([A-Za-z][A-Za-z0-9 /_-]{1,40}?)\s*[*_]{0,2}:[*_]{0,2}\s+(\S.*)")
-_HEADING = re.compile(r"(#{1,6})\s+(.+?)(?:\s+#+)?\s*$")
+_HEADING = re.compile(r"(#{1,6})\s+(\S.*)")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
@@ -37,11 +37,11 @@ def outline(markdown: str) -> Outline:
         if heading is None:
             (sections[-1][2] if sections else preamble).append(line)
         elif title is None and len(heading.group(1)) == 1:
-            title = heading.group(2)
+            title = _bare(heading.group(2))
         else:
             sections.append((len(heading.group(1)), _bare(heading.group(2)), []))
     return Outline(
-        title and _bare(title),
+        title,
         "\n".join(preamble).strip(),
         [Section(level, heading, "\n".join(lines).strip()) for level, heading, lines in sections],
     )
@@ -71,7 +71,11 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _bare(heading: str) -> str:
-    return heading.strip().strip("*_:").strip()
+    """Without the signs that may close it, and those that make it bold."""
+    said = heading.rstrip()
+    opened = said.rstrip("#")
+    closed = opened != said and opened[-1:].isspace()
+    return (opened if closed else said).strip().strip("*_:").strip()
 
 
 def _named(name: str) -> str:

@@ -43,7 +43,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "source": ("source", "url", "link"),
     "severity": ("severity", "incident severity", "priority"),
 }  # fmt: skip
-_NOTHING = re.compile(r"\W*(n/?a|tbd|tbc|todo|none|unknown|not applicable|-|\?)?\W*", re.IGNORECASE)
+_NOTHING = re.compile(r"\W*+(n/?a|tbd|tbc|todo|none|unknown|not applicable)?\W*+", re.IGNORECASE)
 _FEWEST_WORDS = 3
 _SAYS_ITSELF = re.compile(
     r"(root )?causes?|symptoms?|summary|description|what happened|diagnosis|investigation|analysis|mitigations?|"
@@ -179,7 +179,8 @@ def _typed(fields: dict[str, Any], said: Mapping[str, str]) -> Filled:
     if "severity" in said:
         fields["labels"] = {"severity": said["severity"]}
     if "service" in said:
-        services = [part for part in re.split(r"\s*[,;]\s*|\s+and\s+", _unlinked(said["service"])) if part]
+        named = " ".join(_unlinked(said["service"]).split())  # each blank of a long run would be a beginning
+        services = [part for part in re.split(r"\s*[,;]\s*|\s+and\s+", named) if part]
         if len(services) == 1:
             fields["service"] = services[0]
         else:

@@ -372,14 +372,20 @@ def test_what_is_no_tag_is_text_and_what_is_not_shown_is_not_read(html: str, mar
 
 @pytest.mark.parametrize(
     "unit", ["<!--", "<!-- a", "<?", "<!", "<![", "<![CDATA[", "</", "</a ", "<a", "<a ", "<a b", "<a b='", '<a b="',
-             "a<b", "<script ", "<script>", "</script", "[", "[a](", "[](", "(https://", "how ", "how a "],
+             "a<b", "<script ", "<script>", "</script", "[", "[a](", "[](", "(https://", "how ", "how a ", " ", "\n",
+             "-", " #"],
 )  # fmt: skip
-def test_no_page_takes_long(unit: str):
+def test_no_page_takes_long(unit: str, tmp_path: Path):
     """Whatever a pattern of ours, or Python's own parser, may begin with, and never finds the end of."""
+    file = tmp_path / "a.md"
 
     def read(size: int) -> None:
         text = unit * (size // len(unit))
         of_html(text)
+        of_html(f"{text}/>")
         filled(outline(f"# t\n\nservice: {text}\n\n## {text}\n\nx"))
+        filled(outline(f"# t{text}t\n\nservice: a{text}b\n\n## Summary\n\n{text}x"))
+        file.write_text(f"---{text}\n\n## Root cause\nA full disk.\n")
+        read_files(file)
 
     assert grows_linearly(read, 12_500)
