@@ -14,8 +14,8 @@ def as_lines(settings: Settings) -> dict[str, str]:
     return {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka or "",
         "DATABASE_URL": settings.database_url or "",
-        "HTTP_URL": f"http://{settings.host}:{settings.http_port}",
-        "RELAY_URL": f"ws://{settings.host}:{settings.relay_port}/ws/incidents",
+        "HTTP_URL": f"http://{settings.host_in_url}:{settings.http_port}",
+        "RELAY_URL": f"ws://{settings.host_in_url}:{settings.relay_port}/ws/incidents",
     }
 
 

@@ -3,7 +3,6 @@
 What a label may be is counted from 0: a counter that begins with its first event hides it from Prometheus.
 """
 
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from socketserver import ThreadingMixIn
@@ -14,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import Counter, Gauge, Histogram, make_wsgi_app
 
 from pipeline.errors import Failure
-from pipeline.settings import unusable
+from pipeline.listen import listener, unusable
 from schemas import Engine, Reason
 from schemas.decision import Verdict
 
@@ -81,7 +80,7 @@ def served(host: str, port: int, fault: Callable[[], str | None]) -> Iterator[No
         return [f"{found or 'ok'}\n".encode()]
 
     try:
-        server = make_server(host, port, answer, _server(host), _Quiet)
+        server = make_server(host, port, answer, _Server, _Quiet)
     except OSError as exc:
         raise unusable(host, "METRICS_PORT", port, exc) from exc
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
@@ -97,9 +96,12 @@ def served(host: str, port: int, fault: Callable[[], str | None]) -> Iterator[No
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
+    def server_bind(self) -> None:
+        """Take the port. Python's own knows one kind of address, and asks the resolver for the name of each."""
+        host, port = self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.socket.close()
+        self.socket = listener(host, "METRICS_PORT", port)
+        self.setup_environ()
 
 
 class _Quiet(WSGIRequestHandler):
@@ -107,7 +109,3 @@ class _Quiet(WSGIRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Nothing: a probe every few seconds is no news."""
-
-
-def _server(host: str) -> type[_Server]:
-    return _Server6 if ":" in host else _Server

@@ -1,11 +1,9 @@
 """The only reader of the environment: read once, cast or fail naming the variable, passed on as a value."""
 
-import errno
 import ipaddress
 import math
 import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -196,6 +194,11 @@ class Settings:
         return set(listed(self.allow_origins))
 
     @property
+    def host_in_url(self) -> str:
+        """PULSEGUARD_HOST as it stands before a port: an address of IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
     def api_is_open(self) -> bool:
         """Whether others than this machine's programs may use the API and need show nothing for it."""
         return self.api_token is None and not _is_loopback(self.host)
@@ -362,15 +365,6 @@ def topic_variables(settings: Settings) -> list[tuple[str, str]]:
         for item in fields(settings)
         if item.name.startswith("topic_") and item.metadata["cast"] is str
     ]
-
-
-def unusable(host: str, variable: str, port: int, exc: OSError) -> Misconfigured:
-    """Why nothing can listen there: the port, unless it is the address that this machine does not have."""
-    # The asyncio of 3.13 passes over an address that is not there, and gives no number in the end.
-    if isinstance(exc, socket.gaierror) or exc.errno in {errno.EADDRNOTAVAIL, None}:
-        return Misconfigured("PULSEGUARD_HOST", f"{host!r} is no address of this machine",
-                             "127.0.0.1, or 0.0.0.0 for all of its own")  # fmt: skip
-    return Misconfigured(variable, f"port {port} cannot be used: {exc.strerror}")
 
 
 def required_kafka(settings: Settings) -> Settings:

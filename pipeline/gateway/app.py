@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +32,8 @@ from pipeline.gateway.page import DOCS, dashboard
 from pipeline.gateway.parameters import Before, BeforeId, Limit, Members, State, TakesAnomalies
 from pipeline.gateway.token import tokens_of
 from pipeline.index import Index
-from pipeline.settings import Settings, unusable
+from pipeline.listen import listener
+from pipeline.settings import Settings
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy
 from pipeline.stages import ingest
@@ -186,19 +186,13 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
     """Serve until cancelled. Raises `Misconfigured` when the port is taken."""
     if settings.api_is_open:
         log.warning("api_is_open", host=settings.host, detail="API_TOKEN is not set: whoever reaches it may use it")
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.http_port))
-    except OSError as exc:
-        listener.close()
-        raise unusable(settings.host, "HTTP_PORT", settings.http_port, exc) from exc
+    taken = listener(settings.host, "HTTP_PORT", settings.http_port)
     config = uvicorn.Config(
         _with_head(app), log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2,
         lifespan="off",
     )  # fmt: skip
     server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(server.serve(sockets=[taken]))
     try:
         await asyncio.shield(serving)
     finally:

@@ -22,7 +22,8 @@ from websockets.protocol import State
 
 from pipeline import kafka, metrics
 from pipeline.errors import Rejected, Unavailable
-from pipeline.settings import Settings, unusable
+from pipeline.listen import listener
+from pipeline.settings import Settings
 from pipeline.settle import FIRST_WAIT, until_available
 from pipeline.sinks.feed import Event, Feed, Filter, Hello, envelope, hello_of
 
@@ -142,7 +143,8 @@ class Relay:
         return None
 
     def _origins(self) -> set[str]:
-        own = {f"http://{host}:{self._settings.http_port}" for host in ("127.0.0.1", "localhost", self._settings.host)}
+        hosts = ("127.0.0.1", "localhost", self._settings.host_in_url)
+        own = {f"http://{host}:{self._settings.http_port}" for host in hosts}
         return own | self._settings.origins
 
     def _bearer(self, connection: ServerConnection) -> bool:
@@ -343,11 +345,8 @@ async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 async def _bind(relay: Relay, settings: Settings) -> Server:
     """Take the port, but let nobody in yet."""
-    try:
-        return await serve(
-            relay.serve_client, settings.host, settings.relay_port, process_request=relay.check, compression=None,
-            max_size=LONGEST_HELLO, max_queue=4, open_timeout=5, close_timeout=2, ping_interval=20, ping_timeout=20,
-            start_serving=False,
-        )  # fmt: skip
-    except OSError as exc:
-        raise unusable(settings.host, "RELAY_PORT", settings.relay_port, exc) from exc
+    return await serve(
+        relay.serve_client, sock=listener(settings.host, "RELAY_PORT", settings.relay_port),
+        process_request=relay.check, compression=None, max_size=LONGEST_HELLO, max_queue=4, open_timeout=5,
+        close_timeout=2, ping_interval=20, ping_timeout=20, start_serving=False,
+    )  # fmt: skip
