@@ -1,5 +1,6 @@
 """Past incidents on the command line: `pulseguard incidents load|list|search|retire|reindex`."""
 
+import asyncio
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,29 +12,38 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import settings
-from pipeline.catalogue import load_catalogue
+from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.console import err, opened_index, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
-from pipeline.knowledge import Loaded, read_files
+from pipeline.knowledge import Loaded, Page, completed, insist, look_through
+from pipeline.llm import open_llm
+from pipeline.postmortems.assisted import Helped, helped, wanted_of
+from pipeline.postmortems.rules import Filled
+from pipeline.settings import Settings
 from pipeline.stages.ingest import check_text
 from schemas import Evidence, Incident
 
 _JSON_LINES = "One JSON object a line"
+_ASK = "Where LLM_MODEL is set: ask it where a page tells what rules do not find."
 incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
 
 
 @incidents_cli.command("load")
 def incidents_load(
     path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],
+    ask: Annotated[bool, typer.Option("--model/--no-model", help=_ASK)] = True,  # noqa: FBT002
 ) -> None:
     """Add past incidents, and say what could not be filled. Loading the same ones again changes nothing.
 
     A file of a folder that cannot be read is passed over; the exit code is then 1.
     """
-    files = read_files(path)
-    incidents = [incident for loaded in files for incident in loaded.incidents]
+    current = settings.read()
+    files = look_through(path)
+    catalogue = load_catalogue(current.actions_file)
+    if ask and current.llm_model:
+        files = run_async(_assisted(files, current, catalogue))
+    incidents = [incident for loaded in insist(path, files) for incident in loaded.incidents]
     _print_gaps(files, path)
-    catalogue = load_catalogue(settings.read().actions_file)
     for incident in incidents:
         fault = catalogue.fault(incident.action) if incident.action else None
         if fault:
@@ -132,6 +142,42 @@ def incidents_reindex() -> None:
 
 def _write(found: Iterable[msgspec.Struct]) -> None:
     sys.stdout.writelines(msgspec.json.encode(one).decode() + "\n" for one in found)
+
+
+async def _assisted(files: list[Loaded], current: Settings, catalogue: Catalogue) -> list[Loaded]:
+    """The files with what a model found in their pages; what that took is printed.
+
+    What is in our own form is taken as it is: who wrote it left out what is not there.
+    """
+    pages = [page for loaded in files for page in loaded.pages if wanted_of(page.fields)]
+    async with opened_record() as record:
+        llm = await asyncio.to_thread(open_llm, current, record.cost_since) if pages else None
+        if llm is None:
+            return files
+        turn = asyncio.Semaphore(current.llm_in_flight)  # who waits here is in no deadline yet
+
+        async def ask(page: Page) -> Helped:
+            async with turn:
+                return await helped(llm, page.text, page.fields, catalogue, redact=current.redact)
+
+        try:
+            with err.status(f"asking the model about {len(pages)} pages …"):
+                answers = await asyncio.gather(*map(ask, pages))
+        finally:
+            await llm.close()
+    out.print(plain(_effort(answers)), soft_wrap=True)
+    found = {id(page): answer.found for page, answer in zip(pages, answers, strict=True)}
+    return completed(files, lambda page: found.get(id(page), Filled({}, [])))
+
+
+def _effort(answers: list[Helped]) -> str:
+    names = sorted({answer.model for answer in answers if answer.model})
+    tokens = sum(answer.usage.prompt_tokens + answer.usage.completion_tokens for answer in answers)
+    costs = [answer.usage.cost_usd for answer in answers]
+    cost = "at a price that is not known" if None in costs else f"for {sum(filter(None, costs)):.4f} USD"
+    answered = sum(answer.model is not None for answer in answers)
+    by = f" by {', '.join(names)}" if names else ""
+    return f"of {len(answers)} pages asked about {answered} were answered{by}: {tokens:,} tokens {cost}"
 
 
 def _print_gaps(files: list[Loaded], path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of past incidents to `Incident`s: JSON, JSON Lines and YAML, and post-mortems in Markdown, HTML and plain text.
 
-A post-mortem's fields are found by rules (`pipeline.postmortems`). What they do not find is left empty, and told.
+A post-mortem's fields are found by rules (`pipeline.postmortems`). What they do not find is left empty, and told; a
+model may say where the page tells it (`completed`).
 """
 
 import re
@@ -16,7 +17,7 @@ import yaml
 from pipeline.errors import Rejected
 from pipeline.postmortems import confluence, plain
 from pipeline.postmortems.outline import Outline, Section, outline
-from pipeline.postmortems.rules import TOLD, filled, tells
+from pipeline.postmortems.rules import TOLD, Filled, filled, tells
 from pipeline.stages.ingest import check_texts
 from schemas import Incident
 
@@ -25,7 +26,7 @@ _WANTED = (
     "recovery_minutes", "occurred_at",
 )  # fmt: skip
 _FIELDS = frozenset(Incident.__struct_fields__)
-
+_NO_POST_MORTEM = "no section tells of symptoms, cause or mitigation: not taken for a post-mortem"
 
 _Properties = Sequence[tuple[str, str]]
 _EVERYWHERE = frozenset(["index", "readme"])
@@ -33,16 +34,29 @@ _EVERYWHERE = frozenset(["index", "readme"])
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """What somebody wrote in a form that is not ours: its ``text``, and what the rules made of it.
+
+    Its ``incident`` is None where they take it for no post-mortem.
+    """
+
+    text: str
+    fields: dict[str, Any]
+    incident: Incident | None
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """A file's incidents, and what was noted over it. Without incidents the notes say why, or ``fault`` does.
 
-    ``fault`` is why nothing of the file could be read; None where it was.
+    ``fault`` is why nothing of the file could be read; None where it was. ``pages`` are those that rules had to read.
     """
 
     file: Path
     incidents: list[Incident]
     notes: list[str] = field(default_factory=list)
     fault: str | None = None
+    pages: list[Page] = field(default_factory=list)
 
     def unfilled(self) -> list[str]:
         """The fields that some of its incidents lack, most telling first; where not all do, with how many."""
@@ -66,6 +80,15 @@ class _Source:
         return re.sub(r"[ _-]+[0-9a-f]{32}$", "", stem)  # Notion puts a page's id behind its title
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One of a file's incidents as its fields, or what is none (``taken``); ``page``: the text that rules read."""
+
+    fields: Any
+    page: str | None = None
+    taken: bool = True
+
+
 def refuse(loaded: Loaded) -> None:
     """A file that cannot be read is refused. Raises `Rejected`."""
     raise Rejected(f"{loaded.file}: {loaded.fault}")
@@ -81,10 +104,14 @@ def read_incidents(path: Path, unread: Callable[[Loaded], None] = refuse) -> lis
 
 
 def read_files(path: Path) -> list[Loaded]:
+    """Each file with its incidents, as `look_through`; one that is named by itself must have some, as `insist`."""
+    return insist(path, look_through(path))
+
+
+def look_through(path: Path) -> list[Loaded]:
     """Each file with its incidents; those of a folder are all but its own README and what is hidden.
 
-    A page of a folder that is no post-mortem has none, nor has one that cannot be read.
-    Raises `Rejected` for a file that is named by itself: the file, and what is wrong in it.
+    A page that is no post-mortem has none, nor has a file that cannot be read. Raises `Rejected` where there is none.
     """
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if _is_knowledge(file.relative_to(path)))
@@ -95,11 +122,44 @@ def read_files(path: Path) -> list[Loaded]:
     else:
         raise Rejected(f"{path}: neither a folder nor one of {', '.join(sorted(_READERS))}")
     top = path if path.is_dir() else path.parent
-    found = _distinct(_read(_Source(file, file.relative_to(top).with_suffix("").as_posix())) for file in files)
-    for loaded in found if not path.is_dir() else []:
+    return _distinct(_read(_Source(file, file.relative_to(top).with_suffix("").as_posix())) for file in files)
+
+
+def insist(path: Path, files: list[Loaded]) -> list[Loaded]:
+    """The files. Raises `Rejected` for one that is named by itself and has no incident: the file, and what is wrong."""
+    for loaded in files if not path.is_dir() else []:
         if not loaded.incidents:
             raise Rejected(f"{loaded.file}: {loaded.fault or '; '.join(loaded.notes) or 'holds no incident'}")
-    return found
+    return files
+
+
+def completed(files: Iterable[Loaded], found: Callable[[Page], Filled]) -> list[Loaded]:
+    """The files with what was ``found`` in their pages beside what the rules found.
+
+    A page that these took for no post-mortem is one if it tells of symptoms, cause or mitigation after all.
+    """
+    return _distinct(_completed(loaded, found) for loaded in files)
+
+
+def _completed(loaded: Loaded, found: Callable[[Page], Filled]) -> Loaded:
+    incidents, notes = list(loaded.incidents), list(loaded.notes)
+    for page in loaded.pages:
+        more = found(page)
+        several = f"{page.fields.get('id', 'without an id')}: " if len(loaded.pages) > 1 else ""
+        notes += [f"{several}{note}" for note in more.notes]
+        fields = page.fields | more.fields
+        if not more.fields or not any(name in fields for name in TOLD):
+            continue
+        try:
+            incident = _incident(fields, 1)
+        except Rejected as exc:
+            return Loaded(loaded.file, [], notes, exc.reason)
+        if page.incident is None:
+            incidents.append(incident)
+            notes = [note for note in notes if note != _NO_POST_MORTEM]
+        else:
+            incidents[incidents.index(page.incident)] = incident
+    return Loaded(loaded.file, incidents, notes, loaded.fault, loaded.pages)
 
 
 def _is_knowledge(file: Path) -> bool:
@@ -130,8 +190,12 @@ def _distinct(files: Iterable[Loaded]) -> list[Loaded]:
 def _read(source: _Source) -> Loaded:
     try:
         text = source.file.read_text(encoding="utf-8-sig")
-        rows = [_given(row, source) for row in _READERS[source.file.suffix.lower()](text, source)]
-        return Loaded(source.file, [_incident(row, number) for number, row in enumerate(rows, 1)], source.notes)
+        incidents, pages = [], []
+        for number, row in enumerate(_READERS[source.file.suffix.lower()](text, source), 1):
+            fields = _given(row.fields, source)
+            incident = _incident(fields, number) if row.taken else None
+            incidents += [incident] if incident else []
+            pages += [] if row.page is None else [Page(row.page, fields, incident)]
     except UnicodeDecodeError as exc:
         fault = f"is not UTF-8, from byte {exc.start} on"
     except Rejected as exc:
@@ -140,6 +204,8 @@ def _read(source: _Source) -> Loaded:
         fault = exc.strerror or str(exc)
     except (ValueError, yaml.YAMLError, msgspec.MsgspecError, RecursionError) as exc:
         fault = str(exc)
+    else:
+        return Loaded(source.file, incidents, source.notes, pages=pages)
     return Loaded(source.file, [], source.notes, fault)
 
 
@@ -167,14 +233,14 @@ def _is_empty(incident: Incident, name: str) -> bool:
     return getattr(incident, name) in {None, "", "unknown"} if name != "action" else incident.action is None
 
 
-def _json(text: str, source: _Source) -> Iterable[Any]:
+def _json(text: str, source: _Source) -> Iterable[_Row]:
     value = msgspec.json.decode(text)
     if isinstance(value, list):
         return [_understood(row, None, source) for row in value]
     return [_understood(value, source.name, source)]
 
 
-def _json_lines(text: str, source: _Source) -> Iterable[Any]:
+def _json_lines(text: str, source: _Source) -> Iterable[_Row]:
     for number, line in enumerate(text.split("\n"), 1):  # not at what else ends a line: JSON has it within texts
         if line.strip():
             try:
@@ -184,49 +250,52 @@ def _json_lines(text: str, source: _Source) -> Iterable[Any]:
             yield _understood(row, None, source)
 
 
-def _yaml(text: str, _: _Source) -> Iterable[Any]:
+def _yaml(text: str, _: _Source) -> Iterable[_Row]:
     value = yaml.safe_load(text)
-    return value if isinstance(value, list) else [value]
+    return map(_Row, value if isinstance(value, list) else [value])
 
 
-def _markdown(text: str, source: _Source) -> Iterable[Any]:
+def _markdown(text: str, source: _Source) -> Iterable[_Row]:
     front = re.match(r"\A---[^\S\n]*+\n(.*?)\n---[^\S\n]*+\n", text, re.DOTALL)
     fields = yaml.safe_load(front.group(1)) if front else {}
     if not isinstance(fields, dict):
         raise Rejected("the front matter is no mapping")
-    return _post_mortem(outline(text[front.end() :] if front else text), source, *_parted(fields))
+    return [_post_mortem(text[front.end() :] if front else text, source, *_parted(fields))]
 
 
-def _html(text: str, source: _Source) -> Iterable[Any]:
-    return _post_mortem(outline(confluence.as_markdown(text)), source, {})
+def _html(text: str, source: _Source) -> Iterable[_Row]:
+    return [_post_mortem(confluence.as_markdown(text), source, {})]
 
 
-def _plain(text: str, source: _Source) -> Iterable[Any]:
-    return _post_mortem(outline(plain.as_markdown(text)), source, {})
+def _plain(text: str, source: _Source) -> Iterable[_Row]:
+    return [_post_mortem(plain.as_markdown(text), source, {})]
 
 
-def _post_mortem(found: Outline, source: _Source, given: dict[str, Any], more: _Properties = ()) -> Iterable[Any]:
-    """One row, or none where nothing tells of an incident. What is ``given`` in so many words counts."""
-    read = filled(found, more)
+def _post_mortem(markdown: str, source: _Source, given: dict[str, Any], more: _Properties = ()) -> _Row:
+    """What is ``given`` in so many words counts."""
+    read = filled(outline(markdown), more)
+    fields = {"id": source.name, "title": source.title} | read.fields | given
     if not given and not any(name in read.fields for name in TOLD):
-        source.notes.append("no section tells of symptoms, cause or mitigation: not taken for a post-mortem")
-        return []
+        source.notes.append(_NO_POST_MORTEM)
+        return _Row(fields, markdown, taken=False)
     source.notes.extend(read.notes)
-    return [{"id": source.name, "title": source.title} | read.fields | given]
+    return _Row(fields, markdown)
 
 
-def _understood(row: Any, name: str | None, source: _Source) -> Any:
+def _understood(row: Any, name: str | None, source: _Source) -> _Row:
     """A row of JSON as it is, and what it says under other names than ours by the same rules as a post-mortem's."""
     if not isinstance(row, dict):
-        return row
+        return _Row(row)
     ours, texts = _parted(row)
     if ours == row:
-        return row
+        return _Row(row)
     found = Outline(None, "", [Section(2, said, text) for said, text in texts if tells(said, text)])
     read = filled(found, texts)
     known = {"id": name, "title": source.title} if name else {}
     source.notes.extend(read.notes if name else (f"{row.get('id', 'without an id')}: {note}" for note in read.notes))
-    return known | read.fields | ours | ({"id": str(row["id"])} if isinstance(row.get("id"), int) else {})
+    fields = known | read.fields | ours | ({"id": str(row["id"])} if isinstance(row.get("id"), int) else {})
+    said = ((_words(str(key)), _text(value)) for key, value in row.items())
+    return _Row(fields, "\n\n".join(f"{key}: {text}" for key, text in said if text))
 
 
 def _parted(row: dict[Any, Any]) -> tuple[dict[str, Any], _Properties]:
@@ -250,7 +319,7 @@ def _words(key: str) -> str:
     return " ".join(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+", " ", key).split()).lower()
 
 
-_READERS: dict[str, Callable[[str, _Source], Iterable[Any]]] = {
+_READERS: dict[str, Callable[[str, _Source], Iterable[_Row]]] = {
     ".json": _json, ".jsonl": _json_lines, ".yaml": _yaml, ".yml": _yaml, ".md": _markdown, ".html": _html,
     ".htm": _html, ".txt": _plain,
 }  # fmt: skip

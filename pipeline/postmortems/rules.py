@@ -22,7 +22,7 @@ _HEADINGS: dict[str, tuple[str, ...]] = {
         r"how .{0,100}resolved",
     ),
 }
-_LONGEST_TARGET = 256
+LONGEST_TARGET = 256
 """Characters, as the contract has it."""
 _LATER = re.compile(r"\b(follow.?ups?|lessons?|action items|prevent\w*|long.term|next steps|improvements?)\b")
 """What is planned is not what was done."""
@@ -202,7 +202,7 @@ def _typed(fields: dict[str, Any], said: Mapping[str, str]) -> Filled:
     action = said.get("action", "")
     if action and not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", action):
         notes.append(f"{action[:60]!r} is no name of an action")
-    elif action and not 0 < len(fields.get("service", "")) <= _LONGEST_TARGET:
+    elif action and not 0 < len(fields.get("service", "")) <= LONGEST_TARGET:
         notes.append(f"the action {action} has no service to aim at")
     elif action:
         fields["action"] = {"name": action, "target": fields["service"]}

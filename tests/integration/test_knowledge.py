@@ -11,19 +11,21 @@ from typing import Any
 import aiohttp
 import pytest
 import websockets
+from aiohttp import web
 from confluent_kafka import Producer
 
+from tests.model_server import completion, model_server
 from tests.program import ROOT, until
 from tests.stack import Stack, next_decision
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def command(up: Stack, *arguments: str, given: bytes = b"") -> tuple[int, str]:
-    """Exit code and output of `pulseguard ARGUMENTS`, run beside ``up`` with nothing but its home."""
+async def command(up: Stack, *arguments: str, given: bytes = b"", **more: str) -> tuple[int, str]:
+    """Exit code and output of `pulseguard ARGUMENTS`, run beside ``up`` with nothing but its home, and ``more``."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pipeline", *arguments, cwd=ROOT,
-        env={"PULSEGUARD_HOME": str(up.home), "PATH": "/usr/bin:/bin"},
+        env={"PULSEGUARD_HOME": str(up.home), "PATH": "/usr/bin:/bin"} | more,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     async with asyncio.timeout(60):
@@ -201,6 +203,44 @@ async def test_what_is_learned_reaches_the_episode_that_goes_on(up: Stack):
     published = [json.loads(record.value()) for record in await asyncio.to_thread(up.read, "decisions")]
     told = [one["revision"] for one in published if one["episode_id"] == first["episode_id"]]
     assert told == [1, 2, 3]
+
+
+async def reads(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
+    """A model that finds what the pages below tell, and what they do not."""
+    asked = json.loads(question["messages"][1]["content"])
+    if "Run the script" in asked["paragraphs"]["2"]:
+        return completion('{"post_mortem": false}')
+    said = {
+        "post_mortem": True, "symptoms": [2], "mitigation": [3], "service": "sluice-api",
+        "error_type": "FloodGateStuck", "action": "restart_service", "outcome": "resolved",
+        "recovery_minutes": "12 min", "occurred_at": "yesterday",
+    }  # fmt: skip
+    return completion(json.dumps(said))
+
+
+async def test_a_model_finds_in_a_page_what_no_rule_does(up: Stack, tmp_path: Path):
+    """A page of free prose becomes an incident by its own paragraphs; what it does not tell stays empty."""
+    (tmp_path / "flood.txt").write_text(
+        "FLOOD AT THE SLUICE\n\nsluice-api closed no gate, and FloodGateStuck fired.\n\n"
+        "We restarted sluice-api; 12 min later it was dry.\n"
+    )
+    (tmp_path / "rotate.txt").write_text("Rotate certificates\n\nRun the script, then wait.\n")
+    code, output = await command(up, "incidents", "load", str(tmp_path))
+    assert (code, "0 read" in output) == (0, True), output
+    async with model_server(reads) as server:
+        model = {"LLM_MODEL": "openai/played", "LLM_API_BASE": server.url}
+        code, output = await command(up, "incidents", "load", str(tmp_path), "--no-model", **model)
+        assert (code, server.asked) == (0, []), output
+        code, output = await command(up, "incidents", "load", str(tmp_path), **model)
+    assert (code, "1 read, 1 new or changed" in output) == (0, True), output
+    assert "of 2 pages asked about 2 were answered by openai/played" in output
+    assert "the model's occurred_at 'yesterday' stands nowhere in the page" in output
+    assert "the model takes it for no post-mortem" in output
+    (row,) = await up.rows("SELECT body FROM incidents WHERE id = 'flood'")
+    told = json.loads(row["body"])
+    assert told["symptoms"] == "sluice-api closed no gate, and FloodGateStuck fired."
+    assert told["action"] == {"name": "restart_service", "target": "sluice-api", "parameters": {}}
+    assert (told["recovery_minutes"], told["outcome"], "occurred_at" in told) == (12, "resolved", False)
 
 
 async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
