@@ -414,6 +414,19 @@ async def test_the_description_tells_what_each_request_takes(up: Stack, page: Pa
     assert page.complaints == []
 
 
+@pytest.mark.parametrize("answer", [None, "503", "no JSON"])
+async def test_a_description_that_cannot_be_read_is_told(up: Stack, page: Page, answer: str | None):
+    """Where the gateway goes away after the page itself came, or somebody before it answers in its place."""
+    await page.call("Page.addScriptToEvaluateOnNewDocument", source=(
+        "window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))" if answer is None else
+        f"window.fetch = async () => new Response('no JSON', {{ status: {503 if answer == '503' else 200} }})"
+    ))  # fmt: skip
+    await page.open(f"{up.http}/docs")
+    await page.shows("The description cannot be read")
+    assert "Reading" not in await page.value("document.body.innerText")
+    assert page.complaints == []
+
+
 @pytest.mark.parametrize("path", ["/", "/docs"])
 async def test_a_narrow_screen_needs_no_sideways_scroll(up: Stack, page: Page, path: str):
     """On 360 pixels everything is in sight, with long words in it, too."""

@@ -72,7 +72,9 @@ function body(operation) {
 
 async function render() {
   const main = document.getElementById("docs");
-  const description = await (await fetch("/docs/openapi.json")).json();
+  const answer = await fetch("/docs/openapi.json");
+  if (!answer.ok) throw new Error(answer.status);
+  const description = await answer.json();
   components = description.components.schemas;
   const schemes = Object.values(description.components.securitySchemes);
   main.replaceChildren(...schemes.map((one) => element("p", `Authorization: ${one.scheme}; ${one.description}`, "facts")));
@@ -86,4 +88,9 @@ async function render() {
     }
   }
 }
-render();
+
+function unread() {
+  const said = "The description cannot be read: PulseGuard does not answer. Load this page again.";
+  document.getElementById("docs").replaceChildren(element("p", said, "empty"));
+}
+render().catch(unread);
