@@ -21,7 +21,7 @@ _TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
 _PORTS = 65_535
 _DAY = 86_400
 _CENTURY = {"DAYS": 36_500, "HOURS": 36_500 * 24, "SECONDS": 36_500 * _DAY, "TIMEOUT": 36_500 * _DAY}
-"""By the end of a variable's name: what is longer overflows a date or a timer."""
+"""By the end of a variable's name, where no maximum is told: what is longer overflows a date or a timer."""
 _SEGMENT_DAYS = 8
 """Kafka deletes by whole segments, which fill for a week, and a record's clock may be a day ahead of ours."""
 
@@ -38,7 +38,8 @@ def setting(
 ) -> Any:  # fmt: skip
     """A field of `Settings` that is read from ``variable``, as the type of its default unless ``cast`` names one."""
     cast = cast or (str if default is None else type(default))
-    maximum = _CENTURY.get(variable.rpartition("_")[2], maximum)
+    if maximum is None:
+        maximum = _CENTURY.get(variable.rpartition("_")[2])
     metadata = {"variable": variable, "doc": doc, "secret": secret, "bounds": (minimum, maximum), "cast": cast}
     return field(default=default, repr=not secret, metadata=metadata)
 

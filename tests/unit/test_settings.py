@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Misconfigured
-from pipeline.settings import read
+from pipeline.settings import read, setting
 from pipeline.stages.record import open_record
 
 WRONG = {
@@ -60,6 +60,12 @@ def test_a_wrong_value_is_refused(variable: str, value: str):
     with pytest.raises(Misconfigured) as caught:
         read({variable: value})
     assert str(caught.value) == f"{variable}: {WRONG[variable, value]}"
+
+
+@pytest.mark.parametrize(("told", "most"), [(60, 60), (None, 36_500 * 86_400)])
+def test_a_maximum_that_is_told_counts(told: float | None, most: float):
+    """By its name a setting has one only where it is told none."""
+    assert setting("A_SECONDS", 1.0, "", minimum=0, maximum=told).metadata["bounds"] == (0, most)
 
 
 def test_the_bounds_themselves_are_allowed():
