@@ -119,7 +119,7 @@ def grouped(alerts: Sequence[Alert], grouping: Grouping, fingerprints: Fingerpri
         changes = advance([arrival], latest, grouping.rules)
         for episode in changes.episodes.values():
             if episode.opened_by is not None:
-                beginning = Beginning(episode.id, anomaly, began(anomaly, at))
+                beginning = Beginning(episode.id, anomaly, began(anomaly, at), at)
                 where, keys = correlate([beginning], keys, grouping.gap, grouping.topology)
                 episode.situation_id = where[episode.id]
                 episode.opened_by = None

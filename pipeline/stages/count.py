@@ -94,7 +94,7 @@ def _episode(row: Mapping[str, Any]) -> Episode:
 async def _place(connection: Any, changes: Changes, grouping: Grouping) -> None:
     """Give each new episode its situation. One batch at a time: two that open one situation must see each other."""
     beginnings = [
-        Beginning(episode.id, opener.anomaly, began(opener.anomaly, opener.received_at))
+        Beginning(episode.id, opener.anomaly, began(opener.anomaly, opener.received_at), opener.received_at)
         for episode in changes.episodes.values()
         if (opener := episode.opened_by) is not None
     ]

@@ -77,11 +77,12 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=Tru
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """An episode that opens: what it says, and when its fault began."""
+    """An episode that opens: what it says, when its fault began, and when Kafka ``heard`` of it."""
 
     episode_id: str
     anomaly: Anomaly
     at: datetime
+    heard: datetime
 
 
 @dataclass(slots=True)
@@ -135,21 +136,28 @@ def seeks(anomaly: Anomaly, topology: Topology) -> list[str]:
 def correlate(
     beginnings: Sequence[Beginning], known: Mapping[str, Hold], gap: timedelta, topology: Topology
 ) -> tuple[dict[str, str], dict[str, Hold]]:
-    """Each episode's situation, and the keys as they stand after. ``known`` holds what the sought keys lead to."""
-    keys = {key: Hold(hold.situation_id, hold.first, hold.last) for key, hold in known.items()}
+    """Each episode's situation, and the keys as they stand after. ``known`` holds what the sought keys lead to.
+
+    A key leads to where something of it began last. But what is told of more than a ``gap`` after it began takes the
+    key from nobody: a sender may repeat what has been firing since yesterday in the middle of a storm. Within a batch
+    it has the key beside the others, for what is told of together.
+    """
+    keys = {key: [Hold(hold.situation_id, hold.first, hold.last)] for key, hold in known.items()}
     situations: dict[str, str] = {}
     for beginning in beginnings:
-        held = (keys.get(key) for key in seeks(beginning.anomaly, topology))
-        near = next((hold for hold in held if hold is not None and hold.reaches(beginning.at, gap)), None)
+        held = (hold for key in seeks(beginning.anomaly, topology) if key in keys for hold in reversed(keys[key]))
+        near = next((hold for hold in held if hold.reaches(beginning.at, gap)), None)
         name = near.situation_id if near else situation_id(beginning.episode_id)
         situations[beginning.episode_id] = name
         for key in offers(beginning.anomaly):
-            hold = keys.get(key)
-            if hold is not None and hold.situation_id == name:
+            hold = next((hold for hold in keys.get(key, ()) if hold.situation_id == name), None)
+            if hold is not None:
                 hold.first, hold.last = min(hold.first, beginning.at), max(hold.last, beginning.at)
             else:
-                keys[key] = Hold(name, beginning.at, beginning.at)
-    return situations, keys
+                holds = keys.setdefault(key, [])
+                is_late = beginning.heard - beginning.at > gap
+                holds.insert(0 if is_late else len(holds), Hold(name, beginning.at, beginning.at))
+    return situations, {key: holds[-1] for key, holds in keys.items()}
 
 
 def situation_id(first_episode: str) -> str:

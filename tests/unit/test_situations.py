@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeline.stages.count import Grouping
 from pipeline.stages.fingerprints import Fingerprints, Rule, load_fingerprints
 from pipeline.stages.situations import (
     Beginning,
+    Hold,
     Member,
     Topology,
     began,
@@ -35,7 +37,14 @@ PLACE = {"cluster": "c", "namespace": "shop"}
 
 
 def beginning(name: str, seconds: float, error_type: str = "e", **fields: object) -> Beginning:
-    return Beginning(name, Anomaly(error_type=error_type, **fields), START + timedelta(seconds=seconds))  # type: ignore[arg-type]
+    at = START + timedelta(seconds=seconds)
+    return Beginning(name, Anomaly(error_type=error_type, **fields), at, at)  # type: ignore[arg-type]
+
+
+def told_late(name: str, seconds: float, **fields: object) -> Beginning:
+    """Which began a day before that."""
+    now = beginning(name, seconds, **fields)  # type: ignore[arg-type]
+    return replace(now, at=now.at - timedelta(days=1))
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,43 @@ def test_a_chain_goes_on_while_something_begins() -> None:
     chain = [beginning(f"ep_{n}", n * 250, labels=PLACE) for n in range(6)]
     situations, _ = correlate(chain, {}, GAP, Topology())
     assert len(set(situations.values())) == 1
+
+
+@pytest.mark.parametrize("batch", [1, 6])
+def test_what_began_long_ago_parts_none_that_go_on(batch: int) -> None:
+    """A sender repeats what has been firing since yesterday, in the middle of a storm in the same place."""
+    storm = [beginning(f"ep_{n}", n * 10, labels=PLACE) for n in range(5)]
+    late = told_late("ep_late", 15, labels=PLACE)
+    told = [*storm[:2], late, *storm[2:]]
+    situations: dict[str, str] = {}
+    keys: dict[str, Hold] = {}
+    for start in range(0, len(told), batch):
+        found, keys = correlate(told[start : start + batch], keys, GAP, SHOP)
+        situations |= found
+    assert {situations[one.episode_id] for one in storm} == {situation_id("ep_0")}
+    assert situations["ep_late"] == situation_id("ep_late")
+
+
+def test_what_began_long_ago_and_is_told_together_is_one() -> None:
+    """Whatever begins in the same place just before that, and between."""
+    late = [told_late(f"ep_late_{n}", n, labels=PLACE) for n in range(3)]
+    now = [beginning(f"ep_{n}", n, labels=PLACE) for n in range(3)]
+    _, keys = correlate(now[:1], {}, GAP, SHOP)
+    situations, keys = correlate([late[0], now[1], late[1], now[2], late[2]], keys, GAP, SHOP)
+    assert {situations[one.episode_id] for one in late} == {situation_id("ep_late_0")}
+    assert {situations[one.episode_id] for one in now[1:]} == {situation_id("ep_0")}
+    assert {hold.situation_id for hold in keys.values()} == {situation_id("ep_0")}
+
+
+def test_a_clock_that_runs_ahead_keeps_no_key() -> None:
+    """What comes after it takes the key, as everything does that is told of when it begins."""
+    ahead, *now = [beginning(f"ep_{n}", seconds, labels=PLACE) for n, seconds in enumerate((3600, 0, 1))]
+    keys: dict[str, Hold] = {}
+    situations: dict[str, str] = {}
+    for one in (ahead, *now):
+        found, keys = correlate([one], keys, GAP, SHOP)
+        situations |= found
+    assert {situations[one.episode_id] for one in now} == {situation_id("ep_1")}
 
 
 def test_a_gap_may_be_longer_than_the_calendar() -> None:
@@ -154,7 +200,7 @@ def test_a_topology_may_have_circles(tmp_path: Path) -> None:
 def test_a_service_that_all_depend_on_makes_no_batch_slow() -> None:
     """Through it each of a thousand services is near each other: those that open together seek millions of names."""
     hub = Topology({f"s{n}": ["postgres", "vault", f"s{n * 7 % 1000}"] for n in range(1000)})
-    batch = [Beginning(f"ep{n}", Anomaly(error_type="e", service=f"s{n % 1000}"), START) for n in range(3000)]
+    batch = [Beginning(f"ep{n}", Anomaly(error_type="e", service=f"s{n % 1000}"), START, START) for n in range(3000)]
     situations, _ = correlate(batch, {}, timedelta(minutes=5), hub)
     assert set(situations.values()) == {situation_id("ep0")}
 
