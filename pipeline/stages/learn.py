@@ -61,20 +61,23 @@ async def learn_feedback(
 async def teach(record: Record, sender: Sender, settings: Settings) -> int:
     """Publish an incident for each verdict that has become one; returns how many. Doing it again changes nothing.
 
-    One that Kafka refuses for good, too large, is given up, and is in nobody's way.
+    What was learned from an acceptance that is taken back is retired. One that Kafka refuses for good, too large, is
+    given up, and is in nobody's way.
     """
     if not settings.learn_from_feedback:
         return 0
     lessons = await record.lessons()
     taught = 0
     for lesson in lessons:
-        incident = incident_of(lesson)
-        if incident is not None:
+        incident = None if lesson.overtaken else incident_of(lesson)
+        name = incident_id(lesson.decision.episode_id)
+        if incident is not None or lesson.takes_back:
             try:
-                await sender.send(settings.topic_incidents, incident.id.encode(), msgspec.json.encode(incident))
-                taught += 1
+                value = msgspec.json.encode(incident) if incident is not None else None
+                await sender.send(settings.topic_incidents, name.encode(), value)
+                taught += incident is not None
             except Rejected as exc:
-                log.warning("lesson_refused", feedback=lesson.feedback.id, incident=incident.id, detail=exc.reason)
+                log.warning("lesson_refused", feedback=lesson.feedback.id, incident=name, detail=exc.reason)
         await record.learned(lesson.feedback.id)
     return taught
 
@@ -82,7 +85,7 @@ async def teach(record: Record, sender: Sender, settings: Settings) -> int:
 def incident_of(lesson: Lesson) -> Incident | None:
     """What a verdict teaches: what was seen, what was done, and how it went. None where it says none of that.
 
-    A later verdict on the same episode takes the place of an earlier one.
+    A later verdict on the same episode takes the place of an earlier one, in whatever order they are heard.
     """
     feedback, decision, anomaly = lesson.feedback, lesson.decision, lesson.anomaly
     action = feedback.action or (None if feedback.verdict == "correct" else decision.action)

@@ -263,7 +263,7 @@ class Record:
         """Every decision that a human judged, with verdict and whether the advice worked, oldest verdict first."""
         async with self.connection() as connection:
             rows = await connection.fetch(JUDGED)
-        return stored("decision", rows, judged_of)
+        return judged_of(rows)
 
 
 @asynccontextmanager

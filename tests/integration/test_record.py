@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -356,6 +357,65 @@ async def test_an_incident_version_rises_only_with_a_change(record: Record) -> N
     assert len(await record.incidents(limit=1)) == 1
     assert len(await record.incidents()) == 2
     assert await record.upsert_incidents([]) == 0
+
+
+NO, YES, FAILED = {"verdict": "reject"}, {"verdict": "accept"}, {"verdict": "reject", "worked": False}
+WORKED = {"verdict": "accept", "worked": True}
+
+
+@pytest.mark.parametrize(
+    ("why", "given", "ends"),
+    [
+        ("accepted", [(0, 1, YES)], ["0 taught"]),
+        ("accepted, and taken back before it is resolved", [(0, 1, YES), (1, 1, NO)], []),
+        ("accepted once more", [(0, 1, YES), (1, 1, NO), (2, 1, YES)], ["2 taught", "1 overtaken"]),
+        ("accepted, and said to have failed", [(0, 1, YES), (1, 1, FAILED)], ["1 taught"]),
+        ("another decision is rejected", [(0, 1, YES), (1, 2, NO)], ["0 taught"]),
+        ("it worked, whoever rejects it", [(0, 1, WORKED), (1, 1, NO)], ["0 taught", "1 nothing"]),
+        ("heard the other way round", [(1, 1, NO), (0, 1, YES)], ["0 overtaken", "1 nothing"]),
+        ("taken back after it was taught", [(0, 1, YES), None, (1, 1, NO)], ["0 taught", "1 takes back"]),
+        ("the same, and then accepted", [(0, 1, YES), None, (1, 1, NO), None, (2, 1, YES)],
+         ["0 taught", "1 takes back", "2 taught"]),
+        ("one that is older is heard last", [(5, 2, WORKED), None, (0, 1, FAILED)], ["5 taught", "0 overtaken"]),
+        ("one that is newer is heard last", [(0, 2, WORKED), None, (5, 1, FAILED)], ["0 taught", "5 taught"]),
+        ("what is taken back was overtaken before", [(0, 1, YES), None, (1, 2, WORKED), None, (2, 1, NO)],
+         ["0 taught", "1 taught", "2 nothing"]),
+        ("heard twice", [(0, 1, WORKED), None, (0, 1, WORKED)], ["0 taught"]),
+    ],
+)  # fmt: skip
+async def test_the_last_word_on_an_episode_is_learned(
+    record: Record, why: str, given: list[tuple[int, int, dict[str, Any]] | None], ends: list[str]
+) -> None:
+    """Verdicts as they are heard: minute, decision, verdict; at None, and in the end, what is due is learned."""
+    (opening,) = await record.record_arrivals([arrival("a"), arrival("b", 1, status="resolved")], Grouping())
+    await record.save_decisions(
+        [(decision(f"dec_{n}", anomaly_id="a", episode_id=opening.episode_id, revision=n), None) for n in (1, 2)]
+    )
+    learned: list[str] = []
+    for one in [*given, None, None]:
+        if one is not None:
+            minute, number, verdict = one
+            at = NOW + timedelta(minutes=minute)
+            await record.save_feedback(Feedback(id=f"{minute}", decision_id=f"dec_{number}", created_at=at, **verdict))
+            continue
+        for lesson in await record.lessons():
+            bare = lesson.feedback.verdict != "accept" and lesson.feedback.worked is None
+            teaches = "takes back" if lesson.takes_back else "nothing" if bare else "taught"
+            learned.append(f"{lesson.feedback.id} {'overtaken' if lesson.overtaken else teaches}")
+            await record.learned(lesson.feedback.id)
+    assert learned == ends, why
+
+
+async def test_verdicts_are_judged_in_the_order_in_which_they_were_given(record: Record) -> None:
+    """Wherever the clocks stood and however late they were heard; without a time of their own they count as heard."""
+    (opening,) = await record.record_arrivals([arrival("a")], Grouping())
+    await record.save_decisions([(decision("dec_1", anomaly_id="a", episode_id=opening.episode_id), None)])
+    east, west = timezone(timedelta(hours=14)), timezone(-timedelta(hours=11))
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    for name, verdict, at in (("none", "correct", None), ("late", "reject", (old + timedelta(1)).astimezone(west)),
+                              ("early", "accept", old.astimezone(east))):  # fmt: skip
+        await record.save_feedback(Feedback(id=name, decision_id="dec_1", verdict=verdict, created_at=at))  # type: ignore[arg-type]
+    assert [verdict for _, verdict, _ in await record.judged_decisions()] == ["accept", "reject", "correct"]
 
 
 async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, database_url: str) -> None:

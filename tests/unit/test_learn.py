@@ -1,5 +1,6 @@
 """What a verdict teaches."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +59,7 @@ class Played:
             for n, comment in enumerate(comments)
         ]  # fmt: skip
         self.sent: list[bytes | None] = []
+        self.retired: list[bytes | None] = []
 
     async def lessons(self) -> list[Lesson]:
         return self.waiting
@@ -65,9 +67,10 @@ class Played:
     async def learned(self, feedback_id: str) -> None:
         self.waiting = [lesson for lesson in self.waiting if lesson.feedback.id != feedback_id]
 
-    async def send(self, _: str, key: bytes | None, value: bytes) -> None:
-        if len(value) > 1_000_000:
+    async def send(self, _: str, key: bytes | None, value: bytes | None) -> None:
+        if len(value or b"") > 1_000_000:
             raise Rejected("Kafka refuses the record: too large")
+        self.retired += [key] if value is None else []
         self.sent.append(key)
 
 
@@ -76,6 +79,16 @@ async def test_a_lesson_that_kafka_refuses_is_in_nobodys_way() -> None:
     played: Any = Played("x" * 1_000_000, "restarted")
     assert await teach(played, played, Settings()) == 1
     assert (played.sent, played.waiting) == ([b"inc-ep-1"], [])
+
+
+async def test_what_is_taken_back_is_retired() -> None:
+    """And what a later verdict has overtaken is taught no more."""
+    played: Any = Played("one", "two", "three")
+    first, second, third = played.waiting
+    bare = msgspec.structs.replace(second.feedback, verdict="reject", worked=None)
+    played.waiting = [replace(first, overtaken=True), replace(second, feedback=bare, takes_back=True), third]
+    assert await teach(played, played, Settings()) == 1
+    assert (played.sent, played.retired, played.waiting) == ([b"inc-ep-1", b"inc-ep-2"], [b"inc-ep-1"], [])
 
 
 def test_an_advice_to_call_a_human_teaches_nothing():
