@@ -17,6 +17,7 @@ _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0"
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@:*A-Z\[\]]+)(:\d{1,5})?")
 """As a browser says it, which is compared letter by letter."""
+_URL = re.compile(r"https?://[\w\[]|localhost([:/]|$)", re.IGNORECASE)
 _TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
 _PORTS = 65_535
 _DAY = 86_400
@@ -234,6 +235,9 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
     _check_origins(settings)
     _check_topics(settings)
     settings = _retained(settings, told="retention_days" in values)
+    for variable, value in (("QDRANT_URL", settings.qdrant_url), ("LLM_API_BASE", settings.llm_api_base)):
+        if value and _URL.match(value) is None:
+            raise Misconfigured(variable, "is no URL", "http://HOST:PORT, or https://HOST")
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
     return settings

@@ -35,6 +35,10 @@ WRONG = {
     ("TOPIC_DECISIONS", "a/b"): "'a/b' is no name that Kafka takes (1 to 249 of a-z, A-Z, 0-9, . _ -)",
     ("TOPIC_DECISIONS", ".."): "'..' is no name that Kafka takes (1 to 249 of a-z, A-Z, 0-9, . _ -)",
     ("SENTRY_CLIENT_SECRET", " , "): "names nothing between its commas",
+    ("QDRANT_URL", "foo"): "is no URL (http://HOST:PORT, or https://HOST)",
+    ("QDRANT_URL", "qdrant:6333"): "is no URL (http://HOST:PORT, or https://HOST)",
+    ("QDRANT_URL", "http://"): "is no URL (http://HOST:PORT, or https://HOST)",
+    ("LLM_API_BASE", "127.0.0.1:11434"): "is no URL (http://HOST:PORT, or https://HOST)",
 }
 
 
@@ -66,6 +70,12 @@ def test_a_wrong_value_is_refused(variable: str, value: str):
 def test_a_maximum_that_is_told_counts(told: float | None, most: float):
     """By its name a setting has one only where it is told none."""
     assert setting("A_SECONDS", 1.0, "", minimum=0, maximum=told).metadata["bounds"] == (0, most)
+
+
+@pytest.mark.parametrize("url", ["http://h:6333", "HTTPS://h.example/q", "http://[::1]:6333", "localhost:6333"])
+def test_a_url_is_taken(url: str):
+    """The last as Qdrant's client takes it."""
+    assert read({"QDRANT_URL": url}).qdrant_url == url
 
 
 def test_the_bounds_themselves_are_allowed():
