@@ -120,7 +120,10 @@ class Server:
 @asynccontextmanager
 async def open_server(url: str, api_key: str | None, collection: str, dimension: int) -> AsyncIterator[Server]:
     """The collection at ``url``. Raises `Misconfigured` when it does not answer."""
-    client = AsyncQdrantClient(url, api_key=api_key, timeout=_TIMEOUT, check_compatibility=False)
+    try:
+        client = AsyncQdrantClient(url, api_key=api_key, timeout=_TIMEOUT, check_compatibility=False)
+    except ValueError as exc:
+        raise Misconfigured("QDRANT_URL", "is no URL", "http://HOST:PORT, or https://HOST") from exc
     points = Server(client, collection, dimension)
     try:
         await points.prepare()

@@ -408,6 +408,14 @@ async def test_a_server_that_does_not_answer_is_named(plain: Settings, embedder:
     assert refused.value.variable == "QDRANT_URL"
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://[::1"])
+async def test_a_server_whose_port_or_address_cannot_be_is_named(url: str, plain: Settings, embedder: Embedder) -> None:
+    """As no URL, and not as a bug."""
+    with pytest.raises(Misconfigured, match=r"^QDRANT_URL: is no URL"):
+        async with open_index(replace(plain, qdrant_url=url), embedder):
+            pass
+
+
 async def test_replicas_may_create_the_collection_at_once(plain: Settings, embedder: Embedder) -> None:
     """Losing the race to create the collection is no error; a server that fails later is `Unavailable`."""
     exists = iter([False, True])
