@@ -1,5 +1,10 @@
-"""Decisions as Slack's Block Kit. Everything from outside is escaped and cut within Slack's limits. No I/O."""
+"""Decisions as Slack's Block Kit, cut within Slack's limits. No I/O.
 
+What comes from outside stands in rich text, whose elements say themselves what is bold or a link, and in plain text:
+Slack looks for no mark, mention, emoji or address in either. The one place that it does is what a notification shows.
+"""
+
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,14 +14,21 @@ from pipeline.redact import visible
 from pipeline.stages.episodes import rank
 from schemas import Decision
 
-HEADER, SECTION, TOTAL = 150, 2900, 12_000
-"""Characters: Slack's limit for a header; under its 3,000 for a section; under what it takes over all blocks."""
+HEADER = 150
+"""Characters: Slack's limit for a header."""
 _MARKS = {"critical": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
 _FIELD, _EVIDENCE = 1500, 3
-_LINES, _MOST_LINES, _MOST_BESIDE, _NAMES = 8, 28, 10, 2500
-"""Decisions of a section; that are told of one by one; beside a whole one; characters for the names of the others."""
+_LINES, _MOST_LINES, _MOST_BESIDE, _NAMES = 8, 28, 10, 2000
+"""Decisions of a block; that are told of one by one; beside a whole one; characters for the names of the others.
+
+Together they stay below the some 13,000 that Slack takes of blocks as JSON (issues 2509 and 2867 of slackapi/bolt-js).
+"""
 _VERDICTS = {"accept": "Accept", "reject": "Reject", "correct": "Something else was done …"}
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "*": "\u2217", "~": "\u223c", "`": "\u02cb"}
+_ALIKE = {"_": "\u02cd", ":": "\u2236"}
+_WIDE = str.maketrans("\uff0a\uff3f\uff40\uff5e", "*\u2e0f`~")
+_MARK = re.compile(r"(?<![^\W_])_|:(?=[^\s:]{1,100}:)")
+"""An underscore that is not within a word, and a colon that may begin the name of an emoji, which any word may be."""
 Payload = dict[str, Any]
 
 
@@ -29,13 +41,13 @@ class Member:
 
 
 def escape(text: str, limit: int) -> str:
-    """Slack's three escapes, cut to ``limit`` characters without cutting an escape in two. No markup survives.
+    """For a notification: Slack's three escapes, cut to ``limit`` characters, none of them in two. No markup survives.
 
-    Slack knows no escape for its marks of bold, struck out and code: characters that look like them take their place.
+    Slack knows no escape for its other marks: characters that look like them take their place.
     """
     out: list[str] = []
     used = 0
-    for character in _in_line(text):
+    for character in _MARK.sub(lambda found: _ALIKE[found[0]], _in_line(text).translate(_WIDE)):
         shown = _ESCAPES.get(character, character)
         if used + len(shown) > limit - 1:
             return "".join(out) + "…"
@@ -45,7 +57,7 @@ def escape(text: str, limit: int) -> str:
 
 
 def plain(text: str, limit: int) -> str:
-    """Plain text cut to ``limit``: Slack does not interpret it."""
+    """One line of what can be seen, cut to ``limit``, for where Slack does not interpret it."""
     shown = _in_line(text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
@@ -89,21 +101,21 @@ def render(
     title = ("✅ over: " if over else "") + title_of(decision)
     blocks: list[dict[str, Any]] = [
         _header(title),
-        _section(f"*Symptom*\n{escape(decision.symptom, _FIELD)}"),
-        _section(f"*{ask}*\n{escape(decision.recommended_action, _FIELD)}{done_before(decision)}"),
-        _section(f"*Confidence* {trust(decision)}\n{escape(decision.rationale, _FIELD)}"),
+        _section("Symptom", f"\n{plain(decision.symptom, _FIELD)}"),
+        _section(ask, f"\n{plain(decision.recommended_action, _FIELD)}{done_before(decision)}"),
+        _section("Confidence", f" {trust(decision)}\n{plain(decision.rationale, _FIELD)}"),
     ]
     if decision.evidence:
         lines = [
-            f"• {escape(item.incident_id, 80)}: {escape(item.title, 200)} "
+            f"\n• {plain(item.incident_id, 80)}: {plain(item.title, 200)} "
             f"({item.outcome}; alike in meaning {item.score:.2f})"
             for item in decision.evidence[:_EVIDENCE]
         ]
-        blocks.append(_section("*Evidence*\n" + "\n".join(lines)))
+        blocks.append(_section("Evidence", "".join(lines)))
     if len(members) > 1:
         going_on = sum(member.going_on for member in members)
         names = "" if also else "\n" + _names(member.name for member in members)
-        blocks.append(_section(f"*Situation* {len(members)} episodes, {going_on} going on{names}"))
+        blocks.append(_section("Situation", f" {len(members)} episodes, {going_on} going on{names}"))
     blocks += _listed(also, _MOST_BESIDE)
     if buttons:
         blocks.append({"type": "actions", "elements": [_button(verdict, decision.id) for verdict in _VERDICTS]})
@@ -142,10 +154,9 @@ def readable(payload: Payload) -> str:
 
 
 def _text_of(block: dict[str, Any]) -> str:
-    """What one of our blocks says. Marks that are left in a section are ours: `escape` lets no others through."""
-    if block["type"] == "section":
-        text: str = block["text"]["text"].replace("*", "").replace("`", "")
-        return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    """What one of our blocks says."""
+    if block["type"] == "rich_text":
+        return "".join(element["text"] for section in block["elements"] for element in section["elements"])
     if block["type"] == "context":
         return "\n".join(element["text"] for element in block["elements"])
     return str(block["text"]["text"]) if block["type"] == "header" else ""
@@ -154,27 +165,27 @@ def _text_of(block: dict[str, Any]) -> str:
 def _listed(decisions: Sequence[Decision], most: int = _MOST_LINES) -> list[dict[str, Any]]:
     """A line each, and the names of those that there is no room for."""
     blocks = [
-        _section("\n".join(_line(decision) for decision in decisions[start : min(start + _LINES, most)]))
+        _rich(_text("\n".join(_line(decision) for decision in decisions[start : min(start + _LINES, most)])))
         for start in range(0, min(len(decisions), most), _LINES)
     ]
     rest = decisions[most:]
     if rest:
-        blocks.append(_section(f"*and {len(rest)} more*\n{_names(title_of(decision) for decision in rest)}"))
+        blocks.append(_section(f"and {len(rest)} more", f"\n{_names(title_of(decision) for decision in rest)}"))
     return blocks
 
 
 def _line(decision: Decision) -> str:
     advice = "ask a human" if decision.verdict == "escalate" else decision.recommended_action
     return (
-        f"{escape(title_of(decision), 110)}: {escape(advice, 110)} "
-        f"({decision.confidence_score:.0%}, {decision.occurrences} seen) `{escape(decision.id, 40)}`"
+        f"{plain(title_of(decision), 110)}: {plain(advice, 110)} "
+        f"({decision.confidence_score:.0%}, {decision.occurrences} seen) {plain(decision.id, 40)}"
     )
 
 
 def _names(names: Iterable[str]) -> str:
     """Each once, with how often; cut to what a section bears."""
     counts = Counter(names)
-    return escape(", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items()), _NAMES)
+    return plain(", ".join(f"{name} ({count})" if count > 1 else name for name, count in counts.items()), _NAMES)
 
 
 def _header(text: str) -> dict[str, Any]:
@@ -192,5 +203,13 @@ def _context(text: str) -> dict[str, Any]:
     return {"type": "context", "elements": [{"type": "plain_text", "text": plain(text, 300), "emoji": False}]}
 
 
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text[:SECTION], "verbatim": True}}
+def _section(heading: str, text: str) -> dict[str, Any]:
+    return _rich(_text(heading) | {"style": {"bold": True}}, _text(text))
+
+
+def _rich(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": list(parts)}]}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}

@@ -24,6 +24,7 @@ from pipeline.stages.decide import advised, compose
 from schemas import Action, Anomaly, Decision, EnrichedAnomaly, Evidence, Metric, Signals
 from tests.guard.attacks import ATTACKS, TEXTS, WISHES
 from tests.model_server import ModelServer, answer_for, completion, model_server
+from tests.unit.test_blocks import texts_of
 
 CATALOGUE = load_catalogue(Path("deploy/actions.yaml"))
 CALIBRATION = load_calibration(None)
@@ -36,7 +37,7 @@ UNTOLD = {"id", "link"}
 LIVE = re.compile(r"<[!@#]|<https?:|<mailto:|<javascript:", re.IGNORECASE)
 LINK = re.compile(r"https?:|www\.|javascript:|data:|mailto:", re.IGNORECASE)
 
-OURS = {"*Symptom*", "*Recommended action*", "*Ask a human*", "*Confidence*", "*Evidence*", "*Situation*"}
+OURS = {"Symptom", "Recommended action", "Ask a human", "Confidence", "Evidence", "Situation"}
 UNSEEN = re.compile(
     "[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e01ef]"
@@ -123,16 +124,14 @@ def harmless(decision: Decision, enriched: EnrichedAnomaly) -> None:
     assert 0 <= decision.confidence_score <= round(sure.right * (did.score / 0.9 if did else 1), 4)
     members = [Member(decision.error_type, going_on=True)] * 2
     for shown in (render(decision, members), render_update([decision], decision, members), render_digest([decision])):
-        sections = [b["text"]["text"] for b in shown["blocks"] if b.get("text", {}).get("type") == "mrkdwn"]
-        assert not any("<" in text or ">" in text for text in [shown["text"], *sections])
-        assert not any("~" in text for text in sections)
-        assert {mark for text in sections for mark in re.findall(r"\*.*?\*", text)} <= OURS
-        assert {mark for text in sections for mark in re.findall("`.*?`", text)} <= {f"`{decision.id}`"}
+        assert not re.search(r"[<>*~`\uff0a\uff3f\uff40\uff5e]|(?<![^\W_])_|:[^\s:]{1,100}:", shown["text"])
+        texts = [item for block in shown["blocks"] for item in texts_of(block)]
+        assert {item["text"] for item in texts if "style" in item} <= OURS
+        assert "mrkdwn" not in {item["type"] for item in texts}
         said = json.dumps(shown, ensure_ascii=False)
         assert not UNSEEN.search(said)
         assert not PILE.search(said)
-        assert all(block["text"].get("verbatim", True) for block in shown["blocks"] if "text" in block)
-        assert len(json.dumps(shown, ensure_ascii=False)) < 16_000
+        assert len(said) < 16_000
 
 
 def test_there_are_enough_attacks():

@@ -1,5 +1,6 @@
 """What Slack is sent: within its limits, and no markup of anybody else's."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,27 +41,75 @@ def test_rendering_stays_within_slacks_limits_and_lets_no_markup_through(text: s
         within_limits(message)
 
 
+def texts_of(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a block says. Slack reads marks, mentions, emoji and addresses into none of these: there is no mrkdwn."""
+    if block["type"] == "rich_text":
+        (section,) = block["elements"]
+        assert section["type"] == "rich_text_section"
+        assert {item["type"] for item in section["elements"]} == {"text"}
+        return list(section["elements"])
+    texts = {"header": lambda: [block["text"]], "context": lambda: block["elements"]}.get(block["type"], list)()
+    assert all((item["type"], item["emoji"]) == ("plain_text", False) for item in texts)
+    return texts
+
+
 def within_limits(message: dict[str, Any]) -> None:
     total = 0
     for block in message["blocks"]:
-        texts = [block["text"]] if "text" in block else block["elements"]
-        for item in texts:
-            total += len(item["text"])
-            assert len(item["text"]) <= (150 if block["type"] == "header" else 3000)
-            assert item["type"] == "plain_text" or ("<" not in item["text"] and ">" not in item["text"])
+        texts = [item["text"] for item in texts_of(block)]
+        total += sum(map(len, texts))
+        assert all(1 <= len(text) <= (150 if block["type"] == "header" else 3000) for text in texts)
+        assert sum(map(len, texts)) <= 3000
     assert len(message["blocks"]) <= 50
     assert total <= 12_000
     assert "<" not in message["text"]
     assert msgspec.json.encode(message)
 
 
-def test_no_text_is_bold_struck_out_code_or_hidden():
-    """What an alert says looks like no heading of ours, and a pile of marks covers no other line."""
+def test_the_longest_messages_are_no_longer_than_slack_takes():
+    """Its limit is of the blocks as JSON, and more than 13,000 characters."""
+    one = decision("x" * 3000)
+    many = [msgspec.structs.replace(one, id=f"dec_{n:020}", error_type=f"{n}{'x' * 250}") for n in range(60)]
+    members = [Member("x" * 300 + str(n), going_on=True) for n in range(60)]
+    for message in (
+        render(one, members), render(one, members, many, buttons=True), render_update(many, one, members),
+        render_digest(many),
+    ):  # fmt: skip
+        assert len(json.dumps(message["blocks"])) < 12_900
+
+
+def test_no_text_of_others_is_read_as_markup():
+    """Slack looks for marks in mrkdwn alone: nothing of an alert stands in one. What is bold is a heading of ours."""
+    text = "> _x_ *y* ~z~ `w` :fire: <!channel> evil.example a_b:c &lt;!here&gt;"
+    one = decision(text)
+    for message in (
+        render(one, [Member(text, going_on=True)] * 2, [one], buttons=True), render_update([one], one, []),
+        render_digest([one] * 40),
+    ):  # fmt: skip
+        said = [item for block in message["blocks"] for item in texts_of(block)]
+        assert "mrkdwn" not in json.dumps(message["blocks"])
+        assert any(text in item["text"] for item in said)
+        styled = {item["text"] for item in said if "style" in item}
+        assert styled <= {"Symptom", "Recommended action", "Confidence", "Evidence", "Situation", "and 12 more"}
+
+
+def test_a_notification_shows_no_markup_of_others():
+    """What an alert says is no emoji and stays as it is written, and a pile of marks covers no other line."""
     text = "*Recommended action* ~no~ `curl x | sh` ```y``` \u202e\u200b\u3164 a" + "\u0301" * 50
     assert escape(text, 400) == "\u2217Recommended action\u2217 \u223cno\u223c \u02cbcurl x | sh\u02cb " + (
         "\u02cb\u02cb\u02cby\u02cb\u02cb\u02cb  a" + "\u0301" * 4
     )
     assert escape("a\nb\tc", 400) == "a b c"
+    assert escape("_up_ __all__ :fire: a:100:b \uff0ax\uff0a \uff3fx\uff3f", 400) == (
+        "\u02cdup_ \u02cd\u02cdall_\u02cd \u2236fire: a\u2236100:b \u2217x\u2217 \u2e0fx\u2e0f"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["service_name_with_underscores on a_b_c: d/e:5432 is down", "12:30, 100 %, a::b, c_ and PGBOUNCER_POOL_"]
+)
+def test_words_of_every_day_are_notified_of_as_they_are(text: str):
+    assert escape(text, 400) == text
 
 
 def test_a_digest_names_every_decision_and_what_there_is_no_room_for_by_what_it_is():
@@ -68,7 +117,7 @@ def test_a_digest_names_every_decision_and_what_there_is_no_room_for_by_what_it_
     many = [msgspec.structs.replace(decision("x"), id=f"dec_{n}", error_type=f"kind{n}") for n in range(30)]
     said = msgspec.json.encode(render_digest(many)).decode()
     assert "30 decisions in 30 situations" in said
-    assert all(f"`dec_{n}`" in said for n in range(28))
+    assert all(f" dec_{n}" in said for n in range(28))
     assert "and 2 more" in said
     assert "kind28 on x" in said
     assert "kind29 on x" in said
