@@ -1,9 +1,7 @@
 """The command line. Each command imports what it needs: half of the parts take seconds, and `--help` none."""
 
 import asyncio
-import logging
 import sys
-from collections.abc import MutableMapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,16 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
-import structlog
 import typer
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from pipeline import VERSION, endpoints, kafka, settings
-from pipeline.console import PAGE, completed, err, harmless, opened_record, out, plain, run_async, typed
+from pipeline import VERSION, endpoints, kafka, logs, settings
+from pipeline.console import PAGE, completed, err, harmless, json_line, opened_record, out, plain, run_async, typed
 from pipeline.dlq import dlq_cli
-from pipeline.errors import Misconfigured, PulseGuardError
+from pipeline.errors import PulseGuardError
 from pipeline.incidents import incidents_cli
 from pipeline.settings import ROLES, Settings
 from pipeline.silences import silence_cli
@@ -136,7 +133,7 @@ def storm(
         alerts = judge.crowded(alerts, clusters, seed)
     figures = judge.report(alerts, *app.grouping_of(current))
     if as_json:
-        sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
+        sys.stdout.write(json_line(figures))
         return
     table = Table("what", "figure")
     for name, figure in figures.items():
@@ -202,7 +199,7 @@ def stats(
 
     found = run_async(read())
     if as_json:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        sys.stdout.write(json_line(found))
         return
     table = Table(show_header=False)
     for name, value in found.items():
@@ -233,7 +230,7 @@ def explain_command(
 
     explanation = run_async(read())
     if as_json:
-        sys.stdout.write(msgspec.json.encode(explanation).decode() + "\n")
+        sys.stdout.write(json_line(explanation))
     else:
         out.print(explain.shown(explanation), width=min(out.width, PAGE))
 
@@ -294,7 +291,7 @@ def doctor_command() -> None:
 def main() -> None:
     """Run the command line; an error we know is one line and exit code 2, never a traceback."""
     try:
-        _configure_log(settings.read())
+        logs.configure(settings.read())
         cli()
     except PulseGuardError as exc:
         _refuse(str(exc))
@@ -308,42 +305,6 @@ def _refuse(reason: str) -> NoReturn:
 
 
 _background: set[asyncio.Task[None]] = set()
-
-
-def _configure_log(current: Settings) -> None:
-    level = logging.getLevelNamesMapping().get(current.log_level.upper())
-    if level is None:
-        raise Misconfigured("LOG_LEVEL", f"{current.log_level!r} is not debug, info, warning or error")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("websockets").setLevel(logging.WARNING)  # Faust lowers the root's level
-    for_people: list[structlog.typing.Processor] = [
-        structlog.processors.StackInfoRenderer(),
-        _unfolded,
-        # Without locals: a request's headers are among them, and so is who sent it.
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.RichTracebackFormatter(show_locals=False)),
-    ]
-    for_programs: list[structlog.typing.Processor] = [
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(),
-    ]
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *(for_people if err.is_terminal else for_programs),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _unfolded(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A text of several lines below its event: as a value its ends of lines would be escaped."""
-    text = event.get("text")
-    if isinstance(text, str) and "\n" in text:
-        event["event"] = f"{event['event']}\n{event.pop('text')}"
-    return event
 
 
 def _print_endpoints(running: Settings) -> None:

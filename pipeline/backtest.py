@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.console import PassedOver, err, plain
+from pipeline.console import PassedOver, err, json_line, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
 from pipeline.evaluate import Shelf
@@ -93,8 +92,7 @@ async def report(settings: Settings, history: Path, model: str | None, out: Cons
         out.print(f"These are the newest {SHOWN} of {len(tried)}: --json has all.")
     out.print(figures({name: _shown(name, value) for name, value in told.items()}))
     if as_json:
-        line = msgspec.json.encode(told | {"tries": [row_of(one) for one in tried]})
-        sys.stdout.write(line.decode() + "\n")
+        sys.stdout.write(json_line(told | {"tries": [row_of(one) for one in tried]}))
     passed_over.settle()
 
 

@@ -1,6 +1,7 @@
 """What the commands share: where they print, and how they run, find the settings and open the record."""
 
 import asyncio
+import json
 import os
 import shlex
 import shutil
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
@@ -38,6 +40,12 @@ for _console in (out, err):
 def harmless(text: str) -> str:
     """Text from outside without what a terminal would obey: it could clear the screen, or write what nobody said."""
     return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
+
+
+def json_line(value: Any) -> str:
+    """A line of JSON, with what a terminal would obey spelled out: to a program it says the same."""
+    text = msgspec.json.encode(value).decode()
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n"
 
 
 def plain(text: str) -> Text:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from pipeline import kafka, letters, settings
-from pipeline.console import completed, err, escaped, out, plain, run_async
+from pipeline.console import completed, err, escaped, json_line, out, plain, run_async
 from pipeline.times import moment
 from schemas.dead_letter import Reason
 
@@ -30,7 +30,7 @@ def dlq_list(
     """The newest dead letters: why, and where from."""
     found = letters.newest(_dead_letters(reason, topic, since, text), limit)
     if as_json:
-        sys.stdout.buffer.writelines(letters.lines(found))
+        sys.stdout.writelines(json_line(letters.row(letter)) for letter in found)
         return
     if not found:
         err.print("no dead letter, or none that fits")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipeline import settings
 from pipeline.catalogue import Catalogue, load_catalogue
-from pipeline.console import err, opened_index, opened_record, out, plain, run_async
+from pipeline.console import err, json_line, opened_index, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
 from pipeline.knowledge import Loaded, Page, completed, insist, look_through
 from pipeline.llm import open_llm
@@ -141,7 +141,7 @@ def incidents_reindex() -> None:
 
 
 def _write(found: Iterable[msgspec.Struct]) -> None:
-    sys.stdout.writelines(msgspec.json.encode(one).decode() + "\n" for one in found)
+    sys.stdout.writelines(map(json_line, found))
 
 
 async def _assisted(files: list[Loaded], current: Settings, catalogue: Catalogue) -> list[Loaded]:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from pipeline import calibrate as fitting
 from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import Calibration, load_calibration
-from pipeline.console import PassedOver, err, opened_record, plain, writable
+from pipeline.console import PassedOver, err, json_line, opened_record, plain, writable
 from pipeline.dataset import headline, read_dataset
 from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
@@ -73,7 +73,7 @@ async def evaluate_dataset(
         save.write_bytes(msgspec.json.encode(measured))
     if as_json:
         parts = {"by_variant": by_variant} | ({"against": compared} if compared else {}) | beside
-        sys.stdout.write(msgspec.json.encode(figures | parts).decode() + "\n")
+        sys.stdout.write(json_line(figures | parts))
     passed_over.settle()
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.confidence import Calibration, load_calibration
-from pipeline.console import err, plain
+from pipeline.console import err, json_line, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
 from pipeline.llm import Llm, open_llm
@@ -113,8 +113,8 @@ async def report(settings: Settings, record: Record, wanted: Wanted, out: Consol
     if more:
         out.print(f"These are the newest {wanted.limit}; there are more: --limit.")
     if as_json:
-        line = msgspec.json.encode(told | {"more": more, "decisions": [row_of(one) for one in replayed if one.changed]})
-        sys.stdout.write(line.decode() + "\n")
+        changed = [row_of(one) for one in replayed if one.changed]
+        sys.stdout.write(json_line(told | {"more": more, "decisions": changed}))
 
 
 async def conditions(settings: Settings, model: str | None, prompt: Path | None) -> tuple[Conditions, str]:

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import uuid4
 
-import msgspec
 import typer
 from rich.table import Column, Table
 
-from pipeline.console import err, opened_record, out, plain, run_async
+from pipeline.console import err, json_line, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
 from pipeline.sinks.outbox import Outbox
 from pipeline.sinks.policy import Policy, Silence, parsed
@@ -77,7 +76,7 @@ def silence_list(
 
     silences = run_async(read())
     if as_json:
-        sys.stdout.writelines(msgspec.json.encode(silence).decode() + "\n" for silence in silences)
+        sys.stdout.writelines(map(json_line, silences))
         return
     if not silences:
         err.print("no silence that is not over" if not expired else "no silence")

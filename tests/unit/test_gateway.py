@@ -9,7 +9,7 @@ import structlog
 from litestar.testing import TestClient
 from structlog.testing import capture_logs
 
-from pipeline import __main__ as program
+from pipeline import logs
 from pipeline.catalogue import load_catalogue
 from pipeline.gateway import app, problems
 from pipeline.gateway.__main__ import FILE, document
@@ -30,10 +30,10 @@ def client(**settings: Any) -> TestClient[Any]:
 
 
 def test_a_bug_is_answered_with_500_and_logged_with_its_traceback():
-    with client() as gateway, capture_logs() as logs:
+    with client() as gateway, capture_logs() as entries:
         answer = gateway.get("/v1/stats")
     assert (answer.status_code, answer.json()["error"]) == (500, 500)
-    (said,) = logs
+    (said,) = entries
     assert (said["event"], said["path"], type(said["exc_info"])) == ("gateway_bug", "/v1/stats", AttributeError)
 
 
@@ -42,8 +42,8 @@ def test_a_bugs_traceback_tells_nothing_of_who_sent_it(monkeypatch: pytest.Monke
     """Whoever reads along learns no token: the values of its frames, among them the headers, are not shown."""
     text = io.StringIO()
     monkeypatch.setattr("sys.stderr", text)
-    monkeypatch.setattr(program.err, "_force_terminal", terminal)
-    program._configure_log(Settings())
+    monkeypatch.setattr(logs.err, "_force_terminal", terminal)
+    logs.configure(Settings())
     monkeypatch.setattr(problems, "log", structlog.get_logger())
     with client() as gateway:
         gateway.get("/v1/stats", headers={"authorization": "Bearer sesame"})

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 import structlog
 
-from pipeline import __main__ as program
-from pipeline import settings
+from pipeline import logs, settings
 from pipeline.errors import Unavailable
 from pipeline.sinks.blocks import Member, render, render_digest, render_update
 from pipeline.sinks.slack import _fault, open_slack
@@ -28,8 +27,8 @@ def logged(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> A
     """Our log, as it is configured for a terminal or not, written into a text."""
     text = io.StringIO()
     monkeypatch.setattr("sys.stderr", text)
-    monkeypatch.setattr(program.err, "_force_terminal", request.param)
-    program._configure_log(settings.read({}))
+    monkeypatch.setattr(logs.err, "_force_terminal", request.param)
+    logs.configure(settings.read({}))
     monkeypatch.setattr("pipeline.sinks.slack.log", structlog.get_logger())
     yield text
     structlog.reset_defaults()
