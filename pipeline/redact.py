@@ -4,6 +4,7 @@ Every repetition below is bounded, or starts only where its own characters do no
 """
 
 import base64
+import html
 import re
 import unicodedata
 from collections.abc import Callable
@@ -127,7 +128,8 @@ _PHRASE = re.compile(
 """Several words are one secret."""
 _SAID = re.compile(
     rf"""((?:(?P<word>{_PASSWORD}|\b(?-i:AUTH)(?:\sdefault)?)|{_KEY}|token|secret)["'`*]{{0,3}}"""
-    r"""(?:\s{1,3}(?:(?:(?:(?:re)?set|changed|updated)\s)?to|is|was|are|[:=-]?>|→)\s{1,3}|\s{1,3}|\s?\()["'`*]{0,3})"""
+    r"""(?:\s{1,3}(?:(?:(?:(?:was|is|has been)\s)?(?:(?:re)?set|changed|updated)\s)?to|is|was|are|[:=-]?>|→)\s{1,3}"""
+    r"""|\s{1,3}|\s?\()["'`*]{0,3})"""
     r"""(?!(?:sha|md|argon|pbkdf|blake|utf|base|aes|oauth|[rehp]s|ipv|http)[\d_]{1,5}[a-z]{0,2}\b|&)"""
     # A word with a letter and a digit; of tokens and keys a longer one, with two. Names of pods, hosts and files go on.
     r"""(?:(?(word)(?=[^\s\d]{0,40}\d)(?=[^\sA-Za-z]{0,40}[A-Za-z])[\w!#$%^&?+~@]{5,}+"""
@@ -183,6 +185,14 @@ _IBAN = re.compile(
     r"(?<!\w)(?:[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?|[a-z]{2}\d{2}[a-z0-9]{11,30})(?!\w)",
     re.ASCII,
 )
+_CODED = re.compile(
+    r"(?:\\{1,8}u00|%|&#x)([2-6][0-9a-f]|7[0-9a-e]);?|&#(3[2-9]|[4-9]\d|1[01]\d|12[0-6]);|&(lt|gt|quot|apos|amp);"
+    r"""|(?<!\\)\\++(?=["'/])|[\uff01-\uff5e]""",
+    re.IGNORECASE,
+)
+"""A character as JSON, an address or HTML may write it, and as a wide one."""
+_NESTED = 3
+"""How often one may be written so: JSON in JSON, an address in an address."""
 _IBAN_LENGTHS = (
     "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22GE22GI23GL18"
     "GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30NL18NO15"
@@ -206,16 +216,35 @@ def redacted(text: str) -> str:
     """``text`` with ``[redacted:KIND]`` for what has a well-known form.
 
     That is secrets of all kinds, and of personal data e-mail addresses, phone numbers with a country's code or as the
-    US write them, card numbers, IBANs and US social security numbers. Names, ids and IP addresses stay.
+    US write them, card numbers, IBANs and US social security numbers. Names, ids and IP addresses stay. A text that
+    hides one in the escapes of JSON, of an address or of HTML is returned without these escapes.
     """
-    for pattern, instead in _RULES:
-        text = pattern.sub(instead, text)
-    return text
+    text = _hidden(text)
+    plain = text
+    for _ in range(_NESTED):
+        plain = _CODED.sub(_decoded, plain)
+    found = _hidden(plain) if plain != text else plain
+    return text if found == plain else found
 
 
 def names_secret(name: str) -> bool:
     """Whether what is called so (a label, a parameter) is a secret whatever it looks like."""
     return bool(_SECRET_NAME.search(name))
+
+
+def _hidden(text: str) -> str:
+    for pattern, instead in _RULES:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _decoded(found: re.Match[str]) -> str:
+    """The character that is spelled out; nothing for backslashes before what they escape."""
+    if found[1] or found[2]:
+        return chr(int(found[1], 16) if found[1] else int(found[2]))
+    if found[3]:
+        return html.unescape(f"&{found[3]};")
+    return "" if found[0].startswith("\\") else chr(ord(found[0]) - 0xFEE0)
 
 
 def _shown(character: str) -> str:

@@ -269,6 +269,19 @@ LEAKS: dict[str, tuple[str, str, str]] = {
     "phone, called so": ("tel: 0049 30 901820", "901820", "phone"),
     "ssn": ("ssn 123-45-6789 is taken", "6789", "ssn"),
     "ssn, spelled": ("SSN: 123456789", "123456789", "ssn"),
+    # written as JSON, an address, HTML or East Asian keyboards may write it
+    "json of gson": ("url is jdbc:x?user=a\\u0026password\\u003dunterhund2", "unterhund2", "secret"),
+    "json of gson in json": ("password\\\\u003dunterhund2", "unterhund2", "secret"),
+    "json of php": ("https:\\/\\/bob:unterhund2@db\\/x", "unterhund2", "credentials"),
+    "json in json in json": ('{\\\\\\"password\\\\\\":\\\\\\"unterhund2\\\\\\"}', "unterhund2", "secret"),
+    "form": ("user%3Da%26password%3Dunterhund2%26x%3D1", "unterhund2", "secret"),
+    "form in a form": ("password%253Dunterhund2", "unterhund2", "secret"),
+    "address in an address": ("?next=https%3A%2F%2Fbob%3Aunterhund2%40db%2Fx", "unterhund2", "credentials"),
+    "json in an address": ("%7B%22password%22%3A%22unterhund2%22%7D", "unterhund2", "secret"),
+    "entities": ("&lt;password&gt;unterhund2&lt;/password&gt;", "unterhund2", "secret"),
+    "entities by number": ("password&#61;unterhund2 token&#x3D;hunterhund3", "unterhund2", "secret"),
+    "wide letters": ("\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44\uff1dunterhund2", "unterhund2", "secret"),
+    "in a sentence of the past": ("the password was changed to unterhund2", "unterhund2", "secret"),
 }  # fmt: skip
 
 ORDINARY = [
@@ -359,4 +372,6 @@ ORDINARY = [
     "GET /orders?key=order-1234&code=503 200; ?key=123e4567-e89b-12d3-a456-426614174000; session_id=42",
     "key: token, value: 5",
     "node.MTIz.example, sqlcmd -S db -Q x; ldapsearch -x -b dc=x; SCRAM-SHA-256 is off; pbkdf2 took 300 ms",
+    "GET /a%2Fb?x=%20y%3D1 of https:\\/\\/api.example\\/v1",
+    "&lt;none&gt; &amp; &#61;; C:\\\\data; \\u003cinit\\u003e; \uff10\uff11\uff1a",
 ]

@@ -34,7 +34,7 @@ def test_ordinary_alerts_stay_as_they_are(text: str):
              "password:{ ", "credentials a:", "AUTH default ", "pin is ", "verification code ", "password=&a",
              "api key: ", "password (", "name: a ", "name=token ", "name=token value=",
              'key="token', "a_aA1b2", "?key=aA1", "sqlcmd ", "ldapsearch ", "SCRAM-SHA-1$1:", "scrypt:1", "DE89-",
-             "a.atlasv1."],
+             "a.atlasv1.", "\\u003", "%3", "%3D", "&amp;", "&#x3", '\\"', "password was "],
 )  # fmt: skip
 def test_no_text_takes_long(unit: str):
     """Whatever a pattern begins with."""
