@@ -10,11 +10,12 @@ from msgspec import Meta
 
 from pipeline.errors import Misconfigured, Rejected
 from pipeline.files import read_yaml
+from pipeline.redact import visible
 from schemas import Action, Value
 
 ESCALATE = "escalate_to_human"
-_NAME = re.compile(r"[\w .,()+-]{1,200}")
-"""A free text is part of what a human reads and may do: a name, with no room for a link, a mention or a command."""
+_NAME = re.compile(r"(?!.*\. )[\w .,()+-]{1,60}")
+"""A free text is part of what a human reads and may do: a name, with no room for a link, a mention or a sentence."""
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,8 +41,12 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             return None
         if self.choices:
             return None if value in self.choices else f"is none of {', '.join(self.choices)}"
-        plain = isinstance(value, str) and (value == self.default or _NAME.fullmatch(value))
+        plain = value == self.default or (isinstance(value, str) and _is_name(value))
         return None if plain else "is not a short text without markup"
+
+
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None and visible(text) == text
 
 
 class ActionSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -54,7 +54,9 @@ FORBIDDEN = [
     (Action("throttle_connections", "x", {"limit_percent": "30"}), "number"),
     (Action("throttle_connections", "x", {"limit_percent": True}), "number"),
     (Action("throttle_connections", "x", {"limit_percent": 30, "shell": "x"}), "no parameter"),
-    (Action("reroute_traffic", "x", {"destination": "x" * 300}), "short text"),
+    (Action("reroute_traffic", "x", {"destination": "x" * 61}), "short text"),
+    (Action("reroute_traffic", "x", {"destination": "zone b. Then stop all writes"}), "short text"),
+    (Action("reroute_traffic", "x", {"destination": "zone\u3164b"}), "short text"),
     (Action("reroute_traffic", "x", {"destination": "<!channel> https://evil.example"}), "without markup"),
 ]
 
