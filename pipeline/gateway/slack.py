@@ -31,8 +31,8 @@ _CLICKS: dict[str, tuple[Literal["accept", "reject"], str]] = {
     "pulseguard_accept": ("accept", "accepted"), "pulseguard_reject": ("reject", "rejected"),
 }  # fmt: skip
 _OPEN = "pulseguard_correct"
-_CHOICES, _TEXT, _LONGEST = 100, 75, 3000
-"""Slack's limits: choices of a select, characters of one, and of a text field."""
+_CHOICES, _TEXT, _LONGEST, _TARGET = 100, 75, 3000, 200
+"""Slack's limits: choices of a select, characters of one, and of a text field. And ours, of a target."""
 _WORKED = {"yes": True, "no": False, "unknown": None}
 log = structlog.get_logger()
 
@@ -83,6 +83,7 @@ def read(body: bytes) -> Interaction:
 def dialog(decision_id: str, target: str, catalogue: Catalogue) -> dict[str, Any]:
     """The dialog that asks what was done instead, as Slack's view."""
     actions = [name for name in catalogue.names if name != ESCALATE][:_CHOICES]
+    aimed = plain(target, len(target))[:_TARGET]
     worked = {"yes": "It worked", "no": "It did not work", "unknown": "Not known yet"}
     return {
         "type": "modal", "callback_id": CORRECTION, "private_metadata": decision_id,
@@ -90,7 +91,7 @@ def dialog(decision_id: str, target: str, catalogue: Catalogue) -> dict[str, Any
         "blocks": [
             _input("action", "Action", {"type": "static_select", "options": [_option(name, name) for name in actions]}),
             _input("target", "On what", {
-                "type": "plain_text_input", "max_length": 200, **({"initial_value": target[:200]} if target else {}),
+                "type": "plain_text_input", "max_length": _TARGET, **({"initial_value": aimed} if aimed else {}),
             }),
             _input("parameters", "With which parameters", {
                 "type": "plain_text_input", "max_length": 500, "placeholder": _text("limit_percent=50, releases=1"),

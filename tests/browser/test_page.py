@@ -95,7 +95,7 @@ async def test_a_decision_appears_while_one_looks_and_hostile_text_is_text(up: S
 
 async def test_text_cannot_turn_the_line_around_or_cover_what_is_beside_it(up: Stack, page: Page):
     """Characters that are not seen are not shown, and of a pile of marks four; other alphabets stay as they are."""
-    message = "ok \u202e)0.99 ecnedifnoc(\u2066 pile a" + "\u0301" * 100 + " hid\u200bden שָׁלוֹם \u0928\u093f"
+    message = "ok \u202e)0.99 ecnedifnoc(\u2066 pile a" + "\u0301" * 100 + " hid\u200bd\u3164e\u2800n שָׁלוֹם \u0928\u093f"
     await asyncio.to_thread(up.publish, json.dumps({"error_type": "bidi", "message": message}).encode())
     await page.open(up.http)
     await page.shows("ok )0.99 ecnedifnoc( pile a" + "\u0301" * 4 + " hidden שָׁלוֹם \u0928\u093f")

@@ -113,6 +113,16 @@ def test_a_correction_stays_within_the_catalogue(catalogue: Catalogue, values: d
         correction(filled(**values), "U1", catalogue)
 
 
+def test_the_dialog_shows_a_target_in_a_line_of_what_can_be_seen(catalogue: Catalogue):
+    """Slack opens no dialog whose field of one line has several, or nothing in it."""
+
+    def shown(target: str) -> Any:
+        return dialog("dec_1", target, catalogue)["blocks"][1]["element"].get("initial_value")
+
+    assert shown("pay\u202e\u200bments\nat night") == "payments at night"
+    assert shown("\u200b") is None
+
+
 def test_the_dialog_and_the_buttons_are_within_slacks_limits(catalogue: Catalogue):
     """A hundred choices, 75 characters each, 255 for a button's value; a message has buttons only where asked."""
     view = dialog("dec_1", "t" * 500, catalogue)

@@ -6,9 +6,11 @@ export function element(tag, className, text) {
   return node;
 }
 
+const HIDDEN = /[\p{Cc}\p{Cf}\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/gu;
+
 // Without what turns the line around or shows nothing; a letter keeps the first four of its marks, or they cover the lines around.
 export function visible(text) {
-  return text.replace(/[\p{Cc}\p{Cf}]/gu, (hidden) => (hidden === "\n" || hidden === "\t" ? hidden : "")).replace(/(\p{M}{4})\p{M}+/gu, "$1");
+  return text.replace(HIDDEN, (hidden) => (hidden === "\n" || hidden === "\t" ? hidden : "")).replace(/(\p{M}{4})\p{M}+/gu, "$1");
 }
 
 // The time of a day; what is not of today, with its date.

@@ -100,7 +100,7 @@ async function fill(form, decision) {
   const action = choice(names.map((name) => [name, name.replaceAll("_", " ")]));
   const target = element("input");
   target.required = true;
-  target.value = decision.action.target;
+  target.value = visible(decision.action.target);
   const parameters = element("span", "fields wide");
   const button = element("button", "", "send");
   const worked = choice([["true", "yes"], ["false", "no"], ["null", "not known yet"]]);
