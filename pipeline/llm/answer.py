@@ -26,6 +26,10 @@ _MAX_REASON = 200
 _MAX_ANSWER = 20_000
 _UNTOLD = ("id", "occurred_at", "link")
 """Fields of an anomaly that tell a model nothing, and make equal questions different."""
+_ID = re.compile(r"(?!evidence-\d)[\w.:/#@+-]{1,100}")
+"""What is told of an incident's id as it is: it also stands in the answer's schema, which a model takes for ours."""
+_TURN = re.compile(r"<(?=[^\s<])|\[(?=/?(?:[A-Z]|gMASK))")
+"""What the marks of a chat template begin with. In JSON outside of a text neither is found."""
 _MADE_UP = re.compile(r"""(action|parameter|field|value) (['"`]).*\2""", re.DOTALL)
 _LINK = re.compile(
     r"(?:[a-z][a-z0-9+.-]{0,40}:[/\\]{2}|https?:(?=\s{0,4}[/\\]|\S)|www\."
@@ -53,7 +57,10 @@ class Unreadable(Rejected):
 
 
 def question(enriched: EnrichedAnomaly, catalogue: Catalogue, *, redact: bool = True) -> str:
-    """The user turn: one JSON object of data, its texts and lists cut, without what cannot be seen, and redacted."""
+    """The user turn: one JSON object of data, its texts and lists cut, without what cannot be seen, and redacted.
+
+    Servers that look for the marks of their chat template in what is said find none: JSON spells them otherwise.
+    """
     anomaly = msgspec.to_builtins(enriched.anomaly)
     evidence = [_evidence_told(item, catalogue) for item in enriched.evidence]
     actions = {
@@ -68,7 +75,7 @@ def question(enriched: EnrichedAnomaly, catalogue: Catalogue, *, redact: bool = 
         ],
         "actions": actions,
     }
-    return msgspec.json.encode(data).decode()
+    return _TURN.sub(lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(data).decode())
 
 
 def schema_of(enriched: EnrichedAnomaly, catalogue: Catalogue) -> dict[str, Any]:
@@ -208,9 +215,9 @@ def _by_id(enriched: EnrichedAnomaly) -> dict[str, Evidence]:
 
 
 def _id_told(place: int, item: Evidence) -> str:
-    """The id as it is, for an answer must name it so; its place instead, where it hides something or is a secret."""
-    hides = _told(item.incident_id, redact=True) != item.incident_id or not item.incident_id.isprintable()
-    return f"evidence-{place}" if hides else item.incident_id
+    """The id as it is, for an answer must name it so; its place instead, where it is no plain name or is a secret."""
+    plain = _ID.fullmatch(item.incident_id) and _told(item.incident_id, redact=True) == item.incident_id
+    return item.incident_id if plain else f"evidence-{place}"
 
 
 def _evidence_told(item: Evidence, catalogue: Catalogue) -> dict[str, Any]:
@@ -229,7 +236,7 @@ def _cleaned(value: Any, redact: bool, most: int = _MAX_TEXT) -> Any:  # noqa: F
     if isinstance(value, dict):
         return {
             _told(str(key), redact)[:_MAX_NAME]: "[redacted:secret]"
-            if redact and isinstance(item, str) and names_secret(str(key))
+            if redact and isinstance(item, str) and names_secret(visible(str(key)))
             else _cleaned(item, redact, _MAX_NAME if isinstance(item, dict) else most)
             for key, item in list(value.items())[:_MAX_ITEMS]
         }

@@ -17,7 +17,7 @@ from pipeline import settings
 from pipeline.catalogue import load_catalogue
 from pipeline.confidence import load_calibration, trust
 from pipeline.llm import Llm, open_llm
-from pipeline.llm.answer import PROMPT, question, tamed
+from pipeline.llm.answer import PROMPT, question, schema_of, tamed
 from pipeline.nearest import Advice
 from pipeline.sinks.blocks import Member, render, render_digest, render_update
 from pipeline.stages.decide import advised, compose
@@ -44,6 +44,8 @@ UNSEEN = re.compile(
 )
 MARKS = "".join(chr(n) for n in range(0x300, 0x10000) if unicodedata.category(chr(n)) in {"Mn", "Me"})
 PILE = re.compile(f"[{MARKS}]{{5}}")
+TURN = re.compile(r"<\|?[\w/\uff5c]|\[/?[A-Z]")
+"""What a turn begins with in the chat templates of models."""
 SIGNALS = Signals(similarity=0.9, margin=0.3, coverage=0.9, exact=1, agreement=1, clearance=0.3, lead=0.5)
 
 
@@ -135,9 +137,9 @@ def harmless(decision: Decision, enriched: EnrichedAnomaly) -> None:
 
 
 def test_there_are_enough_attacks():
-    """At least two hundred, each in every place; and some eighty answers."""
-    assert len(ATTACKS) >= 200
-    assert len(WISHES) + len(TEXTS) >= 80
+    """Three hundred and fifty and more, each in every place; and a hundred answers."""
+    assert len(ATTACKS) >= 370
+    assert len(WISHES) + len(TEXTS) >= 100
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -149,6 +151,9 @@ def test_an_attack_stays_data(name: str, place: str):
         assert asked == question(attacked(place, "nothing"), CATALOGUE)
     data = json.loads(asked)
     assert set(data) == {"anomaly", "evidence", "actions"}
+    told = schema_of(attacked(place, ATTACKS[name]), CATALOGUE)["properties"]["matched_incident"]["anyOf"][0]["enum"]
+    assert [item["incident_id"] for item in data["evidence"]] == told
+    assert all(re.fullmatch(r"[\w.:/#@+-]{1,100}", one) for one in told)
     first, *others = [item["incident_id"] for item in data["evidence"]]
     assert others == ["inc-2"]
     assert first == "inc-1" or place == "incident_id"
@@ -157,6 +162,7 @@ def test_an_attack_stays_data(name: str, place: str):
     assert all(c.isprintable() for c in asked)
     assert not UNSEEN.search(asked)
     assert not PILE.search(asked)
+    assert not TURN.search(asked)
     assert ATTACKS[name] not in PROMPT
 
 
@@ -287,5 +293,6 @@ def test_secrets_leave_in_no_question():
             continue
         assert "hunter2" in question(attacked(place, secret), CATALOGUE, redact=False)
     one = attacked("label", "x")
-    named = msgspec.structs.replace(one, anomaly=msgspec.structs.replace(one.anomaly, labels={"db_password": "abc"}))
-    assert "abc" not in question(named, CATALOGUE)
+    for name in ("db_password", "db_pass\u200bword"):
+        named = msgspec.structs.replace(one, anomaly=msgspec.structs.replace(one.anomaly, labels={name: "abc"}))
+        assert "abc" not in question(named, CATALOGUE)
