@@ -120,7 +120,7 @@ def _call(call: ModelCall, before: list[dict[str, str]], same: str) -> Renderabl
 def _timings(decision: Decision) -> RenderableType:
     table = Table("stage", "ms", title="timings", title_justify="left")
     for name, value in decision.timings.items():
-        table.add_row(name, f"{value:.2f}")
+        table.add_row(plain(name), f"{value:.2f}")
     waited = max(decision.latency_ms - sum(decision.timings.values()), 0.0)
     table.add_row("waiting and on the way", f"{waited:.2f}", end_section=True)
     table.add_row("arrival to decision", f"{decision.latency_ms:.2f}", style="bold")

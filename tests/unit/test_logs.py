@@ -1,4 +1,4 @@
-"""What stands in the log of others' words: no terminal obeys it, and no entry is made up."""
+"""What the log and the terminal show of others' words: no terminal obeys it, and no entry is made up."""
 
 import io
 import json
@@ -9,9 +9,13 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 import structlog
+from rich.console import Console
 
 from pipeline import logs, settings
+from pipeline.__main__ import decision_line
 from pipeline.console import json_line
+from pipeline.explain import shown
+from schemas import Anomaly, Explanation
 from tests.guard.attacks import ATTACKS
 from tests.unit.test_blocks import decision
 
@@ -68,3 +72,17 @@ def test_json_for_a_program_is_obeyed_by_no_terminal(name: str):
     assert line.endswith("\n")
     assert line[:-1].isprintable()
     assert json.loads(line) == json.loads(msgspec.json.encode(one))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_terminal_obeys_nothing_of_what_a_decision_came_of(name: str):
+    """Neither of an alert nor of what a record on a topic of ours may hold, and none of it is markup."""
+    text = ATTACKS[name][:5000]
+    told = Explanation(
+        decision=msgspec.structs.replace(decision(text), timings={text: 1.0}),
+        anomaly=Anomaly(error_type=text[:256], message=text, labels={text: text}), received_at=None, origin="x/0@1",
+        provenance=None,
+    )  # fmt: skip
+    out = io.StringIO()
+    Console(file=out, width=100, force_terminal=True).print(shown(told))
+    assert obeyed(out.getvalue() + decision_line(told.decision)) == []
