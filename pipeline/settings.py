@@ -17,6 +17,7 @@ _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0"
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@:*A-Z\[\]]+)(:\d{1,5})?")
 """As a browser says it, which is compared letter by letter."""
+_PAGE = re.compile(r"https?://[^\s?#]+", re.IGNORECASE)
 _URL = re.compile(r"https?://[\w\[]|localhost([:/]|$)", re.IGNORECASE)
 _TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
 _PORTS = 65_535
@@ -106,6 +107,9 @@ class Settings:
     slack_channel: str | None = setting("SLACK_CHANNEL", None, "the channel a bot token posts to")
     slack_signing_secret: str | None = setting(
         "SLACK_SIGNING_SECRET", None, "with a bot token: buttons for verdicts, and who may call them", secret=True
+    )
+    page_url: str | None = setting(
+        "PAGE_URL", None, "where people reach the page, for Slack's link to it; none: no link"
     )
     pagerduty_webhook_secret: str | None = setting(
         "PAGERDUTY_WEBHOOK_SECRET", None, "PagerDuty signs with it, or several, comma-separated; none: not asked",
@@ -238,6 +242,8 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
     for variable, value in (("QDRANT_URL", settings.qdrant_url), ("LLM_API_BASE", settings.llm_api_base)):
         if value and _URL.match(value) is None:
             raise Misconfigured(variable, "is no URL", "http://HOST:PORT, or https://HOST")
+    if settings.page_url and _PAGE.fullmatch(settings.page_url) is None:
+        raise Misconfigured("PAGE_URL", "is no URL of a page", "https://HOST/, without ? or #")
     if settings.slack_bot_token and not settings.slack_channel:
         raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
     return settings

@@ -29,7 +29,7 @@ from pipeline.gateway import feedback, incidents, problems, silences, slack, web
 from pipeline.gateway.answers import Episode, Situation, Stats, situation_of
 from pipeline.gateway.openapi import described
 from pipeline.gateway.page import DOCS, dashboard
-from pipeline.gateway.parameters import Before, BeforeId, Limit, Members, State, TakesAnomalies
+from pipeline.gateway.parameters import Before, BeforeId, Limit, Members, OneSituation, State, TakesAnomalies
 from pipeline.gateway.token import tokens_of
 from pipeline.index import Index
 from pipeline.listen import listener
@@ -110,8 +110,10 @@ def build(
         return msgspec.convert(await record.episodes(limit=limit, state=only), list[Episode])
 
     @get("/v1/situations", summary="Situations: episodes of one cause, with the probable root; first what goes on")
-    async def situations(limit: Limit = 50, most: Members = 10_000) -> list[Situation]:
-        return [situation_of(found, topology, most) for found in await record.situations(limit=limit)]
+    async def situations(
+        limit: Limit = 50, most: Members = 10_000, only: OneSituation = None
+    ) -> list[Situation]:  # fmt: skip
+        return [situation_of(found, topology, most) for found in await record.situations(limit=limit, only=only)]
 
     @get("/v1/stats", summary="Counts of what is on record, and the latency of its decisions in milliseconds")
     async def stats() -> Stats:

@@ -15,6 +15,7 @@ BeforeId = Annotated[
 Members = Annotated[
     int, QueryParameter(name="episodes", ge=1, le=10_000, description="how many episodes of each situation at most")
 ]
+OneSituation = Annotated[str | None, QueryParameter(name="id", description="this one alone, however old")]
 State = Literal["open", "escalated", "quiet", "resolved"]
 """Of an episode, as the table has it."""
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 from pipeline.redact import visible
 from pipeline.stages.episodes import rank
@@ -24,6 +25,7 @@ _LINES, _MOST_LINES, _MOST_BESIDE, _NAMES = 8, 28, 10, 2000
 Together they stay below the some 13,000 that Slack takes of blocks as JSON (issues 2509 and 2867 of slackapi/bolt-js).
 """
 _VERDICTS = {"accept": "Accept", "reject": "Reject", "correct": "Something else was done …"}
+_ON_PAGE = "All of it, and what is said of it: accept, reject or correct"
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "*": "\u2217", "~": "\u223c", "`": "\u02cb"}
 _ALIKE = {"_": "\u02cd", ":": "\u2236"}
 _WIDE = str.maketrans("\uff0a\uff3f\uff40\uff5e", "*\u2e0f`~")
@@ -89,12 +91,14 @@ def title_of(decision: Decision) -> str:
 
 
 def render(
-    decision: Decision, members: Sequence[Member] = (), also: Sequence[Decision] = (), *, buttons: bool = False
-) -> Payload:
+    decision: Decision, members: Sequence[Member] = (), also: Sequence[Decision] = (), *, buttons: bool = False,
+    page: str | None = None,
+) -> Payload:  # fmt: skip
     """``text`` (the notification) and ``blocks`` of a head message.
 
     ``members``: the situation's episodes now; ``also``: its other decisions that nobody was told of yet; ``buttons``:
-    whether verdicts can be given, which `pipeline.gateway.slack` takes.
+    whether verdicts can be given, which `pipeline.gateway.slack` takes; ``page``: the address of the page, where they
+    can be given, too.
     """
     ask = "Ask a human" if decision.verdict == "escalate" else "Recommended action"
     over = bool(members) and not any(member.going_on for member in members)
@@ -119,6 +123,8 @@ def render(
     blocks += _listed(also, _MOST_BESIDE)
     if buttons:
         blocks.append({"type": "actions", "elements": [_button(verdict, decision.id) for verdict in _VERDICTS]})
+    if page is not None and decision.situation_id is not None:
+        blocks.append(_rich(_link(f"{page}?{urlencode({'situation': decision.situation_id})}", _ON_PAGE)))
     engine = decision.engine + (f", model not used: {decision.fallback_reason}" if decision.fallback_reason else "")
     facts = f"{decision.id} · {decision.latency_ms:.0f} ms · {engine} · occurrences {decision.occurrences}"
     blocks.append(_context(facts))
@@ -209,6 +215,10 @@ def _section(heading: str, text: str) -> dict[str, Any]:
 
 def _rich(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": list(parts)}]}
+
+
+def _link(url: str, text: str) -> dict[str, Any]:
+    return {"type": "link", "url": url, "text": text}
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class _Posters:
         self._slack = slack
         self._pace = pace
         self._buttons = bool(settings.slack_bot_token and settings.slack_signing_secret)
+        self._page = settings.page_url
         self._wakes: dict[str, asyncio.Event] = {}
 
     def wake(self, channel: str) -> None:
@@ -142,7 +143,7 @@ class _Posters:
     async def _make(self, channel: str, claim: Claim) -> None:
         if claim.again:
             metrics.slack_posts.labels(outcome="repeated").inc()
-        payload = _payload(claim, buttons=self._buttons)
+        payload = _payload(claim, buttons=self._buttons, page=self._page)
         doubt: list[str] = []
         tried = -self._pace
 
@@ -207,12 +208,12 @@ async def _to_its_end(begun: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _payload(claim: Claim, *, buttons: bool) -> Payload | None:
+def _payload(claim: Claim, *, buttons: bool, page: str | None) -> Payload | None:
     """What is said; None where an edit's message is not known any more."""
     if claim.kind == "edit":
-        return render(claim.head, claim.members, buttons=buttons) if claim.head else None
+        return render(claim.head, claim.members, buttons=buttons, page=page) if claim.head else None
     if claim.kind == "head":
-        return render(claim.about[0], claim.members, claim.about[1:], buttons=buttons)
+        return render(claim.about[0], claim.members, claim.about[1:], buttons=buttons, page=page)
     if claim.kind == "digest":
         return render_digest(claim.about)
     return render_update(claim.about, claim.head, claim.members)

@@ -28,9 +28,15 @@ async def episodes(connection: Any, limit: int, state: str | None) -> list[dict[
     return [dict(row) | {"labels": msgspec.json.decode(row["labels"])} for row in rows]
 
 
-async def situations(connection: Any, limit: int) -> list[dict[str, Any]]:
-    """Each with its episodes in the order they began. First those that go on, then by their last decision."""
-    rows = await connection.fetch(_SITUATIONS, limit)
+async def situations(connection: Any, limit: int, only: str | None) -> list[dict[str, Any]]:
+    """Each, or ``only`` one, with its episodes in the order they began.
+
+    First those that go on, then by their last decision.
+    """
+    if only is None:
+        rows = await connection.fetch(_SITUATIONS.format("IN", _NEWEST), limit)
+    else:
+        rows = await connection.fetch(_SITUATIONS.format("=", "$2"), limit, only)
     return [{"id": row["situation_id"], "episodes": msgspec.json.decode(row["episodes"])} for row in rows]
 
 
@@ -53,14 +59,15 @@ SELECT situation_id, jsonb_agg(
 FROM episodes, LATERAL (
     SELECT max(created_at) AS decided_at FROM decisions WHERE episode_id = episodes.id
 ) AS made
-WHERE situation_id IN (
-    (SELECT situation_id FROM episodes ORDER BY ordinal DESC LIMIT 5000)
-    UNION (
-        SELECT situation_id FROM episodes WHERE state IN ('open', 'escalated') ORDER BY ordinal DESC LIMIT 5000
-    )
-)
+WHERE situation_id {} {}
 GROUP BY situation_id
 ORDER BY bool_or(state IN ('open', 'escalated')) DESC, greatest(max(decided_at), max(opened_at)) DESC, max(ordinal) DESC
 LIMIT $1
 """
+_NEWEST = """(
+    (SELECT situation_id FROM episodes ORDER BY ordinal DESC LIMIT 5000)
+    UNION (
+        SELECT situation_id FROM episodes WHERE state IN ('open', 'escalated') ORDER BY ordinal DESC LIMIT 5000
+    )
+)"""
 _EPISODES = "SELECT * FROM episodes WHERE $2::text IS NULL OR state = $2 ORDER BY last_seen_at DESC LIMIT $1"

@@ -116,13 +116,13 @@ class Record:
         async with self.connection() as connection, connection.transaction():
             return await revise(connection, found)
 
-    async def situations(self, *, limit: int = 50) -> list[dict[str, Any]]:
-        """Situations, each with its episodes in the order they began.
+    async def situations(self, *, limit: int = 50, only: str | None = None) -> list[dict[str, Any]]:
+        """Situations, or ``only`` one, each with its episodes in the order they began.
 
         First those that go on, and among equals the one that was decided about last.
         """
         async with self.connection() as connection:
-            return await listed.situations(connection, limit)
+            return await listed.situations(connection, limit, only)
 
     async def decision_body(self, decision_id: str) -> bytes | None:
         """Return the bytes of a decision as they are published, or None where none was made."""

@@ -269,6 +269,34 @@ async def test_a_link_shares_what_is_looked_for(up: Stack, page: Page):
     assert page.complaints == []
 
 
+async def test_a_link_to_one_situation_shows_that_one(up: Stack, page: Page):
+    """As Slack's messages link to it: with its verdicts, also where it is older than all that the page lists."""
+    await asyncio.to_thread(up.publish, alone("linked_fault", "linked"))
+    await page.open(up.http)
+    await page.shows("linked_fault on linked")
+    (row,) = await up.rows("SELECT situation_id FROM episodes WHERE service = 'linked'")
+    await up.rows("UPDATE episodes SET state = 'resolved' WHERE service = 'linked'")
+    await up.rows(
+        "INSERT INTO episodes (id, fingerprint, state, opened_by, occurrences, error_type, opened_at, last_seen_at,"
+        " began_at, situation_id) SELECT 'ep_crowd_' || n, 'fp_crowd_' || n, 'open', 'a', 1, 'crowd', now(), now(),"
+        " now(), 'sit_crowd_' || n FROM generate_series(1, 200) AS n"
+    )
+    try:
+        await page.open(f"{up.http}/?situation={row['situation_id']}")
+        await page.shows("linked_fault on linked")
+        assert await page.value("document.querySelectorAll('#list > li').length") == 1
+        await advises(page, "linked_fault on linked")
+        assert "accept" in (await page.value(f"{card('linked_fault')}.innerText")).lower()
+        await page.value("document.getElementById('clear').click()")
+        await page.shows("crowd")
+        assert await page.value("location.search") == ""
+    finally:
+        await up.rows("DELETE FROM episodes WHERE error_type = 'crowd'")
+    await page.open(f"{up.http}/?situation=sit_none")
+    await page.shows("Nothing fits the filter")
+    assert page.complaints == []
+
+
 async def test_the_filter_stands_on_one_line(up: Stack, page: Page):
     """On a wide screen its labels are level, and its fields are."""
     await asyncio.to_thread(up.publish, alone("level_fault", "level"))

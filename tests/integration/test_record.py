@@ -28,7 +28,7 @@ from pipeline.stages import enrich
 from pipeline.stages import record as stages_record
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Arrival, Background, Grouping, Record, open_record
-from pipeline.stages.situations import Topology, offers, root_of
+from pipeline.stages.situations import Topology, offers, root_of, situation_id
 from schemas import Action, Anomaly, Decision, Feedback, Incident, TrackRecord, Usage
 from tests.conftest import free_port
 from tests.program import until
@@ -708,6 +708,9 @@ async def test_what_goes_on_comes_before_what_was_decided_last(record: Record) -
     await record.record_arrivals(later, apart)
     await record.record_arrivals([arrival(f"e{n}", 61, f"l{n}", status="resolved") for n in range(5100)], apart)
     assert await listed(2) == [ids["first"], ids["second"]]
+    (over,) = await record.situations(only=situation_id(ids["over"]))
+    assert [episode["id"] for episode in over["episodes"]] == [ids["over"]]
+    assert await record.situations(only="sit_none") == []
     assert [found.id for found in await record.decisions(episodes=[ids["first"]])] == ["dec_again"]
     assert await record.decisions(episodes=[]) == []
 

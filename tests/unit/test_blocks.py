@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sinks.blocks import Member, escape, render, render_digest, render_update
+from pipeline.sinks.blocks import Member, Payload, escape, readable, render, render_digest, render_update
 from schemas import Action, Decision, Evidence, TrackRecord, Usage
 
 
@@ -46,7 +46,7 @@ def texts_of(block: dict[str, Any]) -> list[dict[str, Any]]:
     if block["type"] == "rich_text":
         (section,) = block["elements"]
         assert section["type"] == "rich_text_section"
-        assert {item["type"] for item in section["elements"]} == {"text"}
+        assert {item["type"] for item in section["elements"]} <= {"text", "link"}
         return list(section["elements"])
     texts = {"header": lambda: [block["text"]], "context": lambda: block["elements"]}.get(block["type"], list)()
     assert all((item["type"], item["emoji"]) == ("plain_text", False) for item in texts)
@@ -78,6 +78,19 @@ def test_the_longest_messages_are_no_longer_than_slack_takes():
         assert len(json.dumps(message["blocks"])) < 12_900
 
 
+def test_a_message_links_to_its_situation_on_the_page():
+    """Where the page's address is known, and a situation is."""
+    lone = decision("x")
+    one = msgspec.structs.replace(lone, situation_id="sit_1")
+
+    def links(message: Payload) -> list[str]:
+        return [item["url"] for block in message["blocks"] for item in texts_of(block) if "url" in item]
+
+    assert links(render(one, page="https://pg.example/")) == ["https://pg.example/?situation=sit_1"]
+    assert links(render(one)) == links(render(lone, page="https://pg.example/")) == []
+    assert "accept, reject or correct" in readable(render(one, page="https://pg.example/"))
+
+
 def test_no_text_of_others_is_read_as_markup():
     """Slack looks for marks in mrkdwn alone: nothing of an alert stands in one. What is bold is a heading of ours."""
     text = "> _x_ *y* ~z~ `w` :fire: <!channel> evil.example a_b:c &lt;!here&gt;"
@@ -89,6 +102,7 @@ def test_no_text_of_others_is_read_as_markup():
         said = [item for block in message["blocks"] for item in texts_of(block)]
         assert "mrkdwn" not in json.dumps(message["blocks"])
         assert any(text in item["text"] for item in said)
+        assert not any("url" in item for item in said)
         styled = {item["text"] for item in said if "style" in item}
         assert styled <= {"Symptom", "Recommended action", "Confidence", "Evidence", "Situation", "and 12 more"}
 

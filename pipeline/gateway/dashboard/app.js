@@ -40,7 +40,10 @@ function soon() {
 
 // What the record has is what is shown; the feed only says when to look, and saves asking for its decisions.
 async function read() {
-  situations = await get(`/v1/situations?limit=${MOST}&episodes=${MEMBERS}`);
+  const found = await get(`/v1/situations?limit=${MOST}&episodes=${MEMBERS}`);
+  if (filter.situation && !found.some((situation) => situation.id === filter.situation))
+    found.push(...await get(`/v1/situations?episodes=${MEMBERS}&id=${encodeURIComponent(filter.situation)}`)); // an older one
+  situations = found;
   const open = [...cards.values()].flatMap(lookedAt).map((episode) => [episode.id, episode]);
   const roots = situations.map(rootOf).map((episode) => [episode.id, episode]);
   await decisions([...new Map([...open, ...roots]).values()]);
@@ -71,7 +74,7 @@ function render() {
     return card;
   }));
   const active = situations.filter((situation) => goesOn(stateOf(situation))).length;
-  const all = situations.length === MOST ? `the ${MOST} newest situations` : `${situations.length} situation${situations.length === 1 ? "" : "s"}`;
+  const all = situations.length >= MOST ? `the ${MOST} newest situations` : `${situations.length} situation${situations.length === 1 ? "" : "s"}`;
   const some = Object.values(filter).some(Boolean);
   say(document.getElementById("found"), situations.length ? `${some ? `${shown.length} of ` : ""}${all}, ${active} ${active === 1 ? "goes" : "go"} on${some && !shown.length ? ". Nothing fits the filter." : ""}` : "");
   document.getElementById("empty").hidden = situations.length > 0;

@@ -62,7 +62,7 @@ export function asked(episode) {
 export function filterOf(search) {
   const query = new URLSearchParams(search);
   const one = (name, values) => (values.includes(query.get(name)) ? query.get(name) : "");
-  return { q: query.get("q") || "", severity: one("severity", SEVERITIES), state: one("state", ["active", ...STATES]) };
+  return { q: query.get("q") || "", situation: query.get("situation") || "", severity: one("severity", SEVERITIES), state: one("state", ["active", ...STATES]) };
 }
 
 export function addressOf(filter) {
@@ -84,6 +84,7 @@ function decisionSymptom(id) {
 
 export function wanted(situation, filter) {
   const state = stateOf(situation);
+  if (filter.situation && filter.situation !== situation.id) return false;
   if (filter.state && filter.state !== state && !(filter.state === "active" && goesOn(state))) return false;
   if (filter.severity && rank(worst(situation.episodes)) < rank(filter.severity)) return false;
   return situation.episodes.some((episode) => speaksOf(episode, filter.q));
