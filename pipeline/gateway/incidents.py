@@ -53,7 +53,7 @@ def routes(
     @delete("/v1/incidents/{incident_id:path}", status_code=202, summary="Retire an incident: it is advised no more")
     async def retire_incident(incident_id: str) -> dict[str, str]:
         incident_id = incident_id.removeprefix("/")  # a path's, for an id with a slash in it
-        if not await record.incidents(ids=[incident_id]):
+        if not await record.has_incident(incident_id):
             raise HTTPException(f"no incident {incident_id}", status_code=404)
         await sender.send(settings.topic_incidents, incident_id.encode(), None)
         return {"id": incident_id}

@@ -213,6 +213,11 @@ class Record:
             rows = await connection.fetch(_INCIDENTS, None if ids is None else list(ids), limit)
         return stored("incident", rows, lambda row: msgspec.json.decode(row["body"], type=Incident))
 
+    async def has_incident(self, incident_id: str) -> bool:
+        """Whether there is one of that id, also one that cannot be read any more."""
+        async with self.connection() as connection:
+            return await connection.fetchval("SELECT 1 FROM incidents WHERE id = $1", incident_id) is not None
+
     async def retire_incidents(self, ids: Sequence[str]) -> int:
         """Forget incidents; returns how many there were."""
         if not ids:

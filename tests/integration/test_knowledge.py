@@ -169,6 +169,18 @@ async def test_one_correction_is_enough(up: Stack):
     assert (code, f"no incident {name}" in output) == (2, True), output
 
 
+async def test_an_incident_that_cannot_be_read_any_more_can_be_retired(up: Stack):
+    """One of an earlier release, which knew no limits: the log names it, and it can be had out of the way."""
+    await up.rows("""INSERT INTO incidents (id, body) VALUES ('untold', '{"id": "untold", "title": ""}')""")
+    async with aiohttp.ClientSession(up.http) as client, client.delete("/v1/incidents/untold") as answer:
+        assert answer.status == 202
+
+    async def gone() -> bool:
+        return not await up.rows("SELECT 1 FROM incidents WHERE id = 'untold'")
+
+    await until(gone, 20, "the retired incident to be gone")
+
+
 async def test_what_is_learned_reaches_the_episode_that_goes_on(up: Stack):
     """A fault that nobody knows is escalated; what is learned then is a second revision, and retired, a third."""
     text = "escalator handrail runs slower than its steps"
