@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.confidence import trust
 from pipeline.errors import Rejected
-from pipeline.llm.answer import bounded, checked, parse, question, tamed
+from pipeline.llm.answer import Answer, bounded, checked, parse, question, tamed
 from pipeline.nearest import Advice, advise
 from pipeline.stages.learn import incident_of
 from pipeline.stages.lessons import Lesson
@@ -101,7 +101,7 @@ def test_an_incident_cannot_take_anothers_place(hidden: str):
     enriched = msgspec.structs.replace(one, evidence=evidence)
     told = [item["incident_id"] for item in json.loads(question(enriched, CATALOGUE))["evidence"]]
     assert told == ["evidence-1", "evidence-2"]
-    answer = parse(json.dumps(ANSWER | {"matched_incident": "evidence-1", "rationale": "As in evidence-1."}))
+    answer = parse(json.dumps(ANSWER | {"matched_incident": "evidence-1", "rationale": "As in evidence-1."}), Answer)
     assert checked(answer, enriched, CATALOGUE)[1] is evidence[0]
 
 
@@ -143,7 +143,7 @@ def test_a_model_that_does_its_worst_is_held_to_the_evidence(
     ]
     enriched = msgspec.structs.replace(one, evidence=evidence)
     try:
-        said = parse(json.dumps(answer))
+        said = parse(json.dumps(answer), Answer)
         action, match = checked(said, enriched, CATALOGUE)
     except Rejected:
         return
