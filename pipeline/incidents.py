@@ -171,13 +171,12 @@ async def _assisted(files: list[Loaded], current: Settings, catalogue: Catalogue
 
 
 def _effort(answers: list[Helped]) -> str:
-    names = sorted({answer.model for answer in answers if answer.model})
+    names = ", ".join(sorted({answer.model for answer in answers if answer.model})) or "the model"
+    answered = sum(answer.model is not None for answer in answers)
     tokens = sum(answer.usage.prompt_tokens + answer.usage.completion_tokens for answer in answers)
     costs = [answer.usage.cost_usd for answer in answers]
     cost = "at a price that is not known" if None in costs else f"for {sum(filter(None, costs)):.4f} USD"
-    answered = sum(answer.model is not None for answer in answers)
-    by = f" by {', '.join(names)}" if names else ""
-    return f"of {len(answers)} pages asked about {answered} were answered{by}: {tokens:,} tokens {cost}"
+    return f"{names} answered about {answered} of {len(answers)} pages: {tokens:,} tokens {cost}"
 
 
 def _print_gaps(files: list[Loaded], path: Path) -> None:

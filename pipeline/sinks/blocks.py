@@ -25,7 +25,7 @@ _LINES, _MOST_LINES, _MOST_BESIDE, _NAMES = 8, 28, 10, 2000
 Together they stay below the some 13,000 that Slack takes of blocks as JSON (issues 2509 and 2867 of slackapi/bolt-js).
 """
 _VERDICTS = {"accept": "Accept", "reject": "Reject", "correct": "Something else was done …"}
-_ON_PAGE = "All of it, and what is said of it: accept, reject or correct"
+_ON_PAGE = "Open it on the page, and say whether it is right"
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "*": "\u2217", "~": "\u223c", "`": "\u02cb"}
 _ALIKE = {"_": "\u02cd", ":": "\u2236"}
 _WIDE = str.maketrans("\uff0a\uff3f\uff40\uff5e", "*\u2e0f`~")
@@ -162,7 +162,8 @@ def readable(payload: Payload) -> str:
 def _text_of(block: dict[str, Any]) -> str:
     """What one of our blocks says."""
     if block["type"] == "rich_text":
-        return "".join(element["text"] for section in block["elements"] for element in section["elements"])
+        elements = [element for section in block["elements"] for element in section["elements"]]
+        return "".join(element["text"] + (f": {element['url']}" if "url" in element else "") for element in elements)
     if block["type"] == "context":
         return "\n".join(element["text"] for element in block["elements"])
     return str(block["text"]["text"]) if block["type"] == "header" else ""

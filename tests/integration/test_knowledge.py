@@ -245,7 +245,7 @@ async def test_a_model_finds_in_a_page_what_no_rule_does(up: Stack, tmp_path: Pa
         assert (code, server.asked) == (0, []), output
         code, output = await command(up, "incidents", "load", str(tmp_path), **model)
     assert (code, "1 read, 1 new or changed" in output) == (0, True), output
-    assert "of 2 pages asked about 2 were answered by openai/played" in output
+    assert "openai/played answered about 2 of 2 pages: 1,520 tokens" in output
     assert "the model's occurred_at 'yesterday' stands nowhere in the page" in output
     assert "the model takes it for no post-mortem" in output
     (row,) = await up.rows("SELECT body FROM incidents WHERE id = 'flood'")

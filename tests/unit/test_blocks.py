@@ -88,7 +88,8 @@ def test_a_message_links_to_its_situation_on_the_page():
 
     assert links(render(one, page="https://pg.example/")) == ["https://pg.example/?situation=sit_1"]
     assert links(render(one)) == links(render(lone, page="https://pg.example/")) == []
-    assert "accept, reject or correct" in readable(render(one, page="https://pg.example/"))
+    shown = readable(render(one, page="https://pg.example/"))
+    assert "Open it on the page, and say whether it is right: https://pg.example/?situation=sit_1" in shown
 
 
 def test_no_text_of_others_is_read_as_markup():
