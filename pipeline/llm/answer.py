@@ -1,6 +1,7 @@
 """What a model is asked and how its answer is read and held to evidence and catalogue. Pure functions."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Literal, TypeVar
@@ -57,10 +58,7 @@ class Unreadable(Rejected):
 
 
 def question(enriched: EnrichedAnomaly, catalogue: Catalogue, *, redact: bool = True) -> str:
-    """The user turn: one JSON object of data, its texts and lists cut, without what cannot be seen, and redacted.
-
-    Servers that look for the marks of their chat template in what is said find none: JSON spells them otherwise.
-    """
+    """The user turn: one JSON object of data, its texts and lists cut, without what cannot be seen, and redacted."""
     anomaly = msgspec.to_builtins(enriched.anomaly)
     evidence = [_evidence_told(item, catalogue) for item in enriched.evidence]
     actions = {
@@ -75,6 +73,11 @@ def question(enriched: EnrichedAnomaly, catalogue: Catalogue, *, redact: bool = 
         ],
         "actions": actions,
     }
+    return as_data(data)
+
+
+def as_data(data: Mapping[str, Any]) -> str:
+    """One JSON object. A server that looks for marks of its chat template finds none: JSON spells them otherwise."""
     return _TURN.sub(lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(data).decode())
 
 

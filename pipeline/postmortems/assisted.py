@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.errors import EngineFailed
-from pipeline.llm.answer import parse
+from pipeline.llm.answer import as_data, parse
 from pipeline.llm.engine import Llm, Question
 from pipeline.postmortems.rules import LONGEST_TARGET, TOLD, Filled, minutes, when
 from pipeline.redact import redacted, visible
@@ -143,7 +143,7 @@ def _told(parts: Sequence[str], wanted: Sequence[str], catalogue: Catalogue, red
         "wanted": wanted,
         "actions": {name: catalogue.get(name).description for name in _names(catalogue)} if "action" in wanted else {},
     }
-    return msgspec.json.encode(data).decode()
+    return as_data(data)
 
 
 def _schema(wanted: Sequence[str], catalogue: Catalogue) -> dict[str, Any]:
