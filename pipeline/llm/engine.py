@@ -144,18 +144,21 @@ class Llm:
         """
         deadline = _now() + self._timeout
         try:
-            await self._enter(deadline)
+            await self._check_budget()
+            await self._take_slot(deadline)
             try:
+                await self._check_budget()  # again: those before it in the queue may have spent the rest
                 return await self._first_of_all(asked, deadline)
             finally:
                 self._slots.release()
         except EngineFailed as exc:
             raise EngineFailed(exc.failure, exc.reason, asked.usage) from exc
 
-    async def _enter(self, deadline: float) -> None:
-        """Take a slot, while the budget lasts."""
+    async def _check_budget(self) -> None:
         if await self._budget.is_spent():
             raise EngineFailed("budget", "the day's budget for the model is spent (LLM_DAILY_USD)")
+
+    async def _take_slot(self, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._slots.acquire()

@@ -510,6 +510,20 @@ async def test_a_count_of_tokens_that_cannot_be_is_not_believed(
             assert 0 < advice.usage.cost_usd < 0.01
 
 
+async def test_who_waits_for_a_slot_is_not_asked_for_when_the_rest_is_spent(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """The limit is passed by what is in flight, and not by all that came before the first one was paid for."""
+    limits = {"llm_daily_usd": 0.001, "llm_input_usd": 10.0, "llm_output_usd": 10.0}
+    async with model_server(slow(0.05)) as server:
+        model = opened(server, in_flight=1, **limits)
+        asked = [msgspec.structs.replace(enriched, anomaly=Anomaly(error_type=f"fault_{n}")) for n in range(5)]
+        said = await asyncio.gather(*(model.advise(one, catalogue, SURE, 0.5) for one in asked), return_exceptions=True)
+        assert len(server.asked) == 1
+    failed = [one for one in said if isinstance(one, EngineFailed)]
+    assert [one.failure for one in failed] == ["budget"] * 4
+
+
 async def test_what_was_spent_before_the_start_counts(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
     """A worker that starts anew reads what the day has cost, and asks nothing where nothing is left."""
 
