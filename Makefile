@@ -87,10 +87,11 @@ soak: setup ## mixed load and random faults for MINUTES=30; memory and file desc
 test-model: setup ## a real, very small model behind `up` (fetches 124 MB once, into .bench)
 	@$(BIN)/python -m pytest -q -rs tests/smollm2
 
-eval: setup ## measure retrieval and confidence on deploy/eval and eval-hard, and on EVAL_DATASET=DIR where it is named
-	@$(BIN)/pulseguard eval --dataset deploy/eval
-	@$(BIN)/pulseguard eval --dataset deploy/eval-hard
-	@[ -z "$(EVAL_DATASET)" ] || $(BIN)/pulseguard eval --dataset "$(EVAL_DATASET)"
+# The public set beside the project, where there is one; or yours.
+EVAL_DATASET := $(wildcard ../shared/eval)
+
+eval: setup ## measure retrieval and confidence on deploy/eval, eval-hard and EVAL_DATASET=DIR (else ../shared/eval)
+	@for set in deploy/eval deploy/eval-hard $(if $(EVAL_DATASET),"$(EVAL_DATASET)"); do $(BIN)/pulseguard eval --dataset "$$set" || exit 1; done
 
 # Each case in full takes minutes: make bench CASE=storm SCALE=0.1
 CASE := all

@@ -1,6 +1,8 @@
 """What the README and the deployment files say is what the program does."""
 
 import re
+import shutil
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,24 @@ def test_every_command_is_described() -> None:
     section = README.split("## Command line", 1)[1].split("\n## ", 1)[0]
     rows = re.findall(r"^\| `([a-z]+(?: [a-z]+)?)[^|]*`", section, re.MULTILINE)
     assert set(rows) == commands()
+
+
+def test_make_eval_measures_the_public_set_beside_the_project(tmp_path: Path) -> None:
+    """Where there is one; the project's own in any case; and another where it is named."""
+    home = tmp_path / "project"
+    home.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, home)
+
+    def measured(*arguments: str) -> str:
+        make = ["make", "-n", "eval", *arguments]
+        said = subprocess.run(make, cwd=home, check=True, capture_output=True, text=True).stdout
+        return said.split("for set in ", 1)[1].split(";", 1)[0].strip()
+
+    assert measured() == "deploy/eval deploy/eval-hard"
+    (tmp_path / "shared" / "eval").mkdir(parents=True)
+    assert measured() == 'deploy/eval deploy/eval-hard "../shared/eval"'
+    assert measured("EVAL_DATASET=m y") == 'deploy/eval deploy/eval-hard "m y"'
 
 
 def test_every_make_target_that_is_named_exists() -> None:
