@@ -21,6 +21,7 @@ from pipeline.postmortems.assisted import Helped, helped, wanted_of
 from pipeline.postmortems.rules import Filled
 from pipeline.settings import Settings
 from pipeline.stages.ingest import check_text
+from pipeline.stages.proposals import Proposals
 from schemas import Evidence, Incident
 
 _JSON_LINES = "One JSON object a line"
@@ -86,19 +87,44 @@ def incidents_list(
         async with opened_record() as record:
             return await record.incidents(limit=limit)
 
-    found = run_async(read())
-    if as_json:
-        _write(found)
-        return
-    if not found:
-        err.print("no incident is known")
-        return
-    table = Table("incident", "title", "service", "error type", "action", "outcome")
-    for incident in found:
-        action = incident.action.name if incident.action else "-"
-        texts = (incident.id, incident.title, incident.service or "-", incident.error_type or "-", action)
-        table.add_row(*map(plain, texts), incident.outcome)
-    out.print(table)
+    _show(run_async(read()), "no incident is known", as_json=as_json)
+
+
+@incidents_cli.command("proposed")
+def incidents_proposed(
+    limit: Annotated[int, typer.Option(min=1, help="The oldest so many.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help=_JSON_LINES)] = False,  # noqa: FBT002
+) -> None:
+    """What verdicts taught and what waits for approval (LEARN_APPROVAL)."""
+
+    async def read() -> list[Incident]:
+        async with opened_record() as record:
+            return await Proposals(record).waiting(limit)
+
+    _show(run_async(read()), "nothing is proposed", as_json=as_json)
+
+
+@incidents_cli.command("approve")
+def incidents_approve(incident_ids: list[str]) -> None:
+    """Make knowledge of what is proposed: running workers find it within seconds."""
+
+    async def approve() -> list[bool]:
+        async with opened_record() as record:
+            proposals = Proposals(record)
+            return [await proposals.approve(name, lambda one: record.upsert_incidents([one])) for name in incident_ids]
+
+    _settled(incident_ids, run_async(approve()), "is approved")
+
+
+@incidents_cli.command("dismiss")
+def incidents_dismiss(incident_ids: list[str]) -> None:
+    """Drop what is proposed."""
+
+    async def dismiss() -> list[bool]:
+        async with opened_record() as record:
+            return [await Proposals(record).drop(name) for name in incident_ids]
+
+    _settled(incident_ids, run_async(dismiss()), "is dismissed")
 
 
 @incidents_cli.command("search")
@@ -138,6 +164,31 @@ def incidents_reindex() -> None:
             return await index.rebuild(record)
 
     out.print(f"{run_async(rebuild())} incidents indexed")
+
+
+def _show(found: list[Incident], none: str, *, as_json: bool) -> None:
+    if as_json:
+        _write(found)
+        return
+    if not found:
+        err.print(none)
+        return
+    table = Table("incident", "title", "service", "error type", "action", "outcome")
+    for incident in found:
+        action = incident.action.name if incident.action else "-"
+        texts = (incident.id, incident.title, incident.service or "-", incident.error_type or "-", action)
+        table.add_row(*map(plain, texts), incident.outcome)
+    out.print(table)
+
+
+def _settled(incident_ids: list[str], known: list[bool], what: str) -> None:
+    """Say what was done. Raises `Rejected` for those of which nothing is proposed."""
+    for name, was in zip(incident_ids, known, strict=True):
+        if was:
+            out.print(plain(f"{name} {what}"), soft_wrap=True)
+    missing = [name for name, was in zip(incident_ids, known, strict=True) if not was]
+    if missing:
+        raise Rejected(f"nothing is proposed as {', '.join(missing)}")
 
 
 def _write(found: Iterable[msgspec.Struct]) -> None:

@@ -174,6 +174,9 @@ class Settings:
     learn_from_feedback: bool = setting(
         "LEARN_FROM_FEEDBACK", default=True, doc="a verdict that says what was done and how it went becomes an incident"
     )
+    learn_approval: bool = setting(
+        "LEARN_APPROVAL", default=False, doc="what verdicts teach waits until a human approves"
+    )
     actions_file: Path = setting("ACTIONS_FILE", Path("deploy/actions.yaml"), "the action catalogue")
     calibration_file: str | None = setting("CALIBRATION_FILE", None, "of `pulseguard calibrate`; none: the shipped one")
     allow_origins: str = setting("ALLOW_ORIGINS", "", "more browser origins for relay and API, comma-separated")

@@ -14,6 +14,7 @@ from pipeline.gateway.parameters import Limit
 from pipeline.index import FILTERS, Index
 from pipeline.settings import Settings
 from pipeline.stages.ingest import check_texts
+from pipeline.stages.proposals import Proposals
 from pipeline.stages.record import Record
 from pipeline.words import Query
 from schemas import Evidence, Incident
@@ -58,4 +59,27 @@ def routes(
         await sender.send(settings.topic_incidents, incident_id.encode(), None)
         return {"id": incident_id}
 
-    return [search, incidents, add_incident, retire_incident]
+    @get("/v1/proposals", summary="What verdicts taught and what waits for approval (LEARN_APPROVAL), the oldest first")
+    async def proposed(limit: Limit = 50) -> list[Incident]:
+        return await Proposals(record).waiting(limit)
+
+    @post(
+        "/v1/proposals/{incident_id:str}", status_code=202, summary="Approve what is proposed: it becomes an incident"
+    )
+    async def approve(incident_id: str) -> dict[str, str]:
+        async def teach(incident: Incident) -> None:
+            await sender.send(settings.topic_incidents, incident.id.encode(), msgspec.json.encode(incident))
+
+        return _found(incident_id, known=await Proposals(record).approve(incident_id, teach))
+
+    @delete("/v1/proposals/{incident_id:str}", status_code=200, summary="Dismiss what is proposed")
+    async def dismiss(incident_id: str) -> dict[str, str]:
+        return _found(incident_id, known=await Proposals(record).drop(incident_id))
+
+    return [search, incidents, add_incident, retire_incident, proposed, approve, dismiss]
+
+
+def _found(incident_id: str, *, known: bool) -> dict[str, str]:
+    if not known:
+        raise HTTPException(f"nothing is proposed as {incident_id}", status_code=404)
+    return {"id": incident_id}

@@ -16,6 +16,7 @@ from pipeline.index import Index
 from pipeline.kafka import Message, Sender
 from pipeline.settings import Settings
 from pipeline.settle import Rejection
+from pipeline.stages.proposals import Proposals
 from pipeline.stages.record import Lesson, Record
 from schemas import Feedback, Incident, Outcome
 
@@ -61,17 +62,22 @@ async def learn_feedback(
 async def teach(record: Record, sender: Sender, settings: Settings) -> int:
     """Publish an incident for each verdict that has become one; returns how many. Doing it again changes nothing.
 
-    What was learned from an acceptance that is taken back is retired. One that Kafka refuses for good, too large, is
-    given up, and is in nobody's way.
+    With LEARN_APPROVAL it is proposed instead, and published by who approves it. What was learned from an acceptance
+    that is taken back is retired. One that Kafka refuses for good, too large, is given up, and is in nobody's way.
     """
     if not settings.learn_from_feedback:
         return 0
     lessons = await record.lessons()
+    proposals = Proposals(record)
     taught = 0
     for lesson in lessons:
         incident = None if lesson.overtaken else incident_of(lesson)
         name = incident_id(lesson.decision.episode_id)
-        if incident is not None or lesson.takes_back:
+        if incident is not None and settings.learn_approval:
+            await proposals.put(incident)
+            log.info("incident_proposed", incident=name, feedback=lesson.feedback.id)
+        elif incident is not None or lesson.takes_back:
+            await proposals.drop(name)
             try:
                 value = msgspec.json.encode(incident) if incident is not None else None
                 await sender.send(settings.topic_incidents, name.encode(), value)

@@ -217,6 +217,35 @@ async def test_what_is_learned_reaches_the_episode_that_goes_on(up: Stack):
     assert told == [1, 2, 3]
 
 
+async def test_what_is_proposed_becomes_knowledge_when_it_is_approved(up: Stack):
+    """By command and by HTTP; what is dismissed does not, and what was never proposed is said to be not there."""
+    for name in ("one", "two", "three", "four"):
+        body = {"id": f"inc-ep_{name}", "title": f"Turnstile {name}", "symptoms": f"turnstile {name} is stuck"}
+        await up.rows("INSERT INTO proposals (incident_id, body) VALUES ($1, $2)", body["id"], json.dumps(body))
+    code, output = await command(up, "incidents", "proposed", "--json")
+    assert [json.loads(line)["id"] for line in output.splitlines()] == [
+        "inc-ep_one", "inc-ep_two", "inc-ep_three", "inc-ep_four"
+    ]  # fmt: skip
+    code, output = await command(up, "incidents", "approve", "inc-ep_one", "inc-ep_none")
+    assert (code, "inc-ep_one is approved" in output) == (2, True), output
+    assert "nothing is proposed as inc-ep_none" in output
+    code, output = await command(up, "incidents", "dismiss", "inc-ep_two")
+    assert (code, "inc-ep_two is dismissed" in output) == (0, True), output
+    async with aiohttp.ClientSession(up.http) as client:
+        async with client.get("/v1/proposals") as answer:
+            assert [incident["id"] for incident in await answer.json()] == ["inc-ep_three", "inc-ep_four"]
+        for method, name, status in (
+            ("POST", "three", 202), ("POST", "three", 404), ("DELETE", "four", 200), ("DELETE", "four", 404)
+        ):  # fmt: skip
+            async with client.request(method, f"/v1/proposals/inc-ep_{name}") as answer:
+                assert answer.status == status
+    await found(up, "inc-ep_one", "turnstile one is stuck")
+    await found(up, "inc-ep_three", "turnstile three is stuck")
+    known = await up.rows("SELECT id FROM incidents WHERE body->>'title' LIKE 'Turnstile%' ORDER BY id")
+    assert [row["id"] for row in known] == ["inc-ep_one", "inc-ep_three"]
+    assert await up.rows("SELECT 1 FROM proposals") == []
+
+
 async def reads(_: web.Request, question: dict[str, Any], __: int) -> web.StreamResponse:
     """A model that finds what the pages below tell, and what they do not."""
     asked = json.loads(question["messages"][1]["content"])

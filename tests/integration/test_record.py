@@ -27,6 +27,7 @@ from pipeline.sinks.policy import Policy, PolicyFile, Route
 from pipeline.stages import enrich
 from pipeline.stages import record as stages_record
 from pipeline.stages.fingerprints import Fingerprints
+from pipeline.stages.proposals import Proposals
 from pipeline.stages.record import Arrival, Background, Grouping, Record, open_record
 from pipeline.stages.situations import Topology, offers, root_of, situation_id
 from schemas import Action, Anomaly, Decision, Feedback, Incident, TrackRecord, Usage
@@ -713,6 +714,27 @@ async def test_what_goes_on_comes_before_what_was_decided_last(record: Record) -
     assert await record.situations(only="sit_none") == []
     assert [found.id for found in await record.decisions(episodes=[ids["first"]])] == ["dec_again"]
     assert await record.decisions(episodes=[]) == []
+
+
+async def test_what_is_proposed_anew_while_it_is_approved_goes_on_waiting(record: Record) -> None:
+    """Who approved had not seen it; what is approved as it stands, or dismissed, is there no more."""
+    proposals = Proposals(record)
+    one = Incident(id="inc-1", title="One", mitigation="restarted")
+    await proposals.put(one)
+    taught: list[str] = []
+
+    async def teach(incident: Incident) -> None:
+        taught.append(incident.title)
+        if len(taught) == 1:
+            await proposals.put(msgspec.structs.replace(one, title="Other"))
+
+    assert await proposals.approve("inc-1", teach)
+    assert [waiting.title for waiting in await proposals.waiting()] == ["Other"]
+    assert await proposals.approve("inc-1", teach)
+    assert not await proposals.approve("inc-1", teach)
+    await proposals.put(one)
+    assert (await proposals.drop("inc-1"), await proposals.drop("inc-1")) == (True, False)
+    assert (taught, await proposals.waiting()) == (["One", "Other"], [])
 
 
 async def test_times_that_nobody_set_are_put_right(database_url: str) -> None:

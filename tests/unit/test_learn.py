@@ -1,5 +1,7 @@
 """What a verdict teaches."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -60,6 +62,18 @@ class Played:
         ]  # fmt: skip
         self.sent: list[bytes | None] = []
         self.retired: list[bytes | None] = []
+        self.proposed: list[str] = []
+        self.dropped: list[str] = []
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["Played"]:
+        yield self
+
+    async def execute(self, _: str, incident_id: str, __: str) -> None:
+        self.proposed.append(incident_id)
+
+    async def fetchval(self, _: str, incident_id: str, __: str | None) -> None:
+        self.dropped.append(incident_id)
 
     async def lessons(self) -> list[Lesson]:
         return self.waiting
@@ -89,6 +103,17 @@ async def test_what_is_taken_back_is_retired() -> None:
     played.waiting = [replace(first, overtaken=True), replace(second, feedback=bare, takes_back=True), third]
     assert await teach(played, played, Settings()) == 1
     assert (played.sent, played.retired, played.waiting) == ([b"inc-ep-1", b"inc-ep-2"], [b"inc-ep-1"], [])
+
+
+async def test_what_needs_approval_is_proposed() -> None:
+    """And not published; what is taken back is proposed no more, and retired where it was approved already."""
+    played: Any = Played("one", "two")
+    first, second = played.waiting
+    bare = msgspec.structs.replace(second.feedback, verdict="reject", worked=None)
+    played.waiting = [first, replace(second, feedback=bare, takes_back=True)]
+    assert await teach(played, played, Settings(learn_approval=True)) == 0
+    assert (played.proposed, played.dropped, played.retired) == (["inc-ep-0"], ["inc-ep-1"], [b"inc-ep-1"])
+    assert played.waiting == []
 
 
 def test_an_advice_to_call_a_human_teaches_nothing():
