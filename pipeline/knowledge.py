@@ -18,6 +18,7 @@ from pipeline.errors import Rejected
 from pipeline.postmortems import confluence, plain
 from pipeline.postmortems.outline import Outline, Section, outline
 from pipeline.postmortems.rules import TOLD, Filled, filled, tells
+from pipeline.stages.fingerprints import digest
 from pipeline.stages.ingest import check_texts
 from schemas import Incident
 
@@ -210,14 +211,20 @@ def _read(source: _Source) -> Loaded:
 
 
 def _given(row: Any, source: _Source) -> Any:
-    """A row without what is null: an export names every field. Where it comes from may be told in a text only."""
+    """A row without what is null: an export names every field. Where it comes from may be told in a text only.
+
+    One of several that names no id is called by its file and by its title and time: its place may change.
+    """
     if not isinstance(row, dict):
         return row
     if isinstance(row.get("source"), dict | list):
         row = row | {"source": None}
         note = "a source that is no text was left out"
         source.notes.extend([] if note in source.notes else [note])
-    return {name: value for name, value in row.items() if value is not None}
+    row = {name: value for name, value in row.items() if value is not None}
+    if "id" not in row and isinstance(row.get("title"), str):
+        row["id"] = f"{source.name}#{digest([row['title'], row.get('occurred_at')])[:12]}"
+    return row
 
 
 def _incident(row: Any, number: int) -> Incident:
@@ -287,11 +294,11 @@ def _understood(row: Any, name: str | None, source: _Source) -> _Row:
     if not isinstance(row, dict):
         return _Row(row)
     ours, texts = _parted(row)
+    known = {"id": name, "title": source.title} if name else {}
     if ours == row:
-        return _Row(row)
+        return _Row(known | row)
     found = Outline(None, "", [Section(2, said, text) for said, text in texts if tells(said, text)])
     read = filled(found, texts)
-    known = {"id": name, "title": source.title} if name else {}
     source.notes.extend(read.notes if name else (f"{row.get('id', 'without an id')}: {note}" for note in read.notes))
     fields = known | read.fields | ours | ({"id": str(row["id"])} if isinstance(row.get("id"), int) else {})
     said = ((_words(str(key)), _text(value)) for key, value in row.items())

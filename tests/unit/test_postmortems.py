@@ -389,3 +389,31 @@ def test_no_page_takes_long(unit: str, tmp_path: Path):
         read_files(file)
 
     assert grows_linearly(read, 12_500)
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl", "yaml"])
+def test_several_without_an_id_keep_theirs_wherever_they_stand(tmp_path: Path, suffix: str):
+    """An export grows at its head: what is known already is not taken for another one."""
+    rows = [
+        {"headline": "Basket lost items", "rootCause": "redis evicted keys", "date": "2026-01-02"},
+        {"title": "Disk full", "symptoms": "no space left", "occurred_at": "2026-02-03T04:05:06Z"},
+        {"title": "Disk full", "symptoms": "no space left again", "occurred_at": "2026-03-03T04:05:06Z"},
+    ]
+    if suffix == "yaml":
+        rows = rows[1:]
+    file = tmp_path / f"export.{suffix}"
+
+    def written(rows: list[dict[str, str]]) -> dict[str, str]:
+        file.write_text("\n".join(map(json.dumps, rows)) if suffix == "jsonl" else json.dumps(rows))
+        return {incident.id: incident.title + incident.symptoms for incident in read_incidents(file)}
+
+    first = written(rows)
+    assert len(first) == len(rows)
+    assert all(name.startswith("export#") for name in first)
+    assert written([{"title": "New", "symptoms": "it is new"}, *reversed(rows)]).items() > first.items()
+
+
+def test_one_in_our_form_without_an_id_is_called_by_its_file(tmp_path: Path):
+    """As one in another form is."""
+    (tmp_path / "disk.json").write_text('{"symptoms": "no space left"}')
+    assert [(one.id, one.title) for one in read_incidents(tmp_path)] == [("disk", "disk")]
