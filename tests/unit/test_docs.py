@@ -51,6 +51,16 @@ def test_the_settings_table_equals_the_settings() -> None:
     assert settings_table() in README, f"the table should be:\n{settings_table()}"
 
 
+@pytest.mark.parametrize(
+    "file", [ROOT / "README.md", *sorted((ROOT / "deploy").glob("*.md"))], ids=lambda file: file.name
+)
+def test_every_row_of_a_table_has_the_cells_of_its_head(file: Path) -> None:
+    """No row was torn or put into another's table; a bar within code is no cell's end."""
+    for table in re.findall(r"(?:^\|.*\n)+", file.read_text(), re.MULTILINE):
+        rows = [re.sub(r"`[^`]*`|\\\|", "", row).count("|") for row in table.splitlines()]
+        assert len(set(rows)) == 1, table
+
+
 def test_every_command_is_described() -> None:
     """The command line reference has a row for every command, and none for what does not exist."""
     section = README.split("## Command line", 1)[1].split("\n## ", 1)[0]
