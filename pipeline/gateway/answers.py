@@ -50,8 +50,8 @@ class Episode(SituationEpisode, frozen=True, kw_only=True):
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """Episodes of one cause, in the order they began. ``probable_root`` is the id of one.
 
-    Of ``total`` episodes ``active`` go on (open or escalated). Where fewer are asked for, these are the probable root,
-    then what goes on, and the most severe first.
+    Of ``total`` episodes, with ``occurrences`` together, ``active`` go on (open or escalated). Where fewer are asked
+    for, these are the probable root, then what goes on, and the most severe first.
     """
 
     id: str
@@ -59,6 +59,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     probable_root: str
     total: int
     active: int
+    occurrences: int
 
 
 def situation_of(row: Mapping[str, Any], topology: Topology, most: int) -> Situation:
@@ -70,6 +71,7 @@ def situation_of(row: Mapping[str, Any], topology: Topology, most: int) -> Situa
     return Situation(
         id=row["id"], episodes=msgspec.convert([one for one in episodes if one["id"] in kept], list[SituationEpisode]),
         probable_root=root, total=len(episodes), active=sum(one["state"] in ACTIVE for one in episodes),
+        occurrences=sum(one["occurrences"] for one in episodes),
     )  # fmt: skip
 
 

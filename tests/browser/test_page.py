@@ -213,6 +213,8 @@ async def test_a_storm_is_one_card_that_unfolds(up: Stack, page: Page):
             await page.shows("60 more episodes, worst critical")
         mine = card("60 more episodes")
         assert await page.value(f"{mine}.querySelector('.symptom').textContent") == "node_not_ready on node-0"
+        seen = await page.value(f"{mine}.querySelector('.head .facts').textContent")
+        assert seen == "61 seen · 61 episodes of one cause, 61 go on"
         await page.value(f"{mine}.querySelector('.others').open = true")
         await page.shows("node-60 · node_not_ready")
         rows = f"[...{mine}.querySelectorAll('.others > ol > li')]"

@@ -63,14 +63,14 @@ def test_of_a_large_situation_the_most_telling_episodes_are_kept(most: int, kept
     }  # fmt: skip
     episodes = [
         {
-            "id": name, "state": state, "severity": severity, "service": service, "error_type": "e", "occurrences": 1,
-            "revision": 1, "message": None, "began_at": f"2026-11-01T00:00:0{n}Z",
+            "id": name, "state": state, "severity": severity, "service": service, "error_type": "e",
+            "occurrences": 10**n, "revision": 1, "message": None, "began_at": f"2026-11-01T00:00:0{n}Z",
             "last_seen_at": "2026-11-01T01:00:00Z",
         }
         for n, (name, (state, severity, service)) in enumerate(told.items())
     ]  # fmt: skip
     found = situation_of({"id": "sit", "episodes": episodes}, Topology({"x": ["db"]}), most)
-    assert (found.probable_root, found.total, found.active) == ("root", 5, 2)
+    assert (found.probable_root, found.total, found.active, found.occurrences) == ("root", 5, 2, 11_111)
     assert [episode.id for episode in found.episodes] == (kept or list(told))
 
 

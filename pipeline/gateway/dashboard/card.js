@@ -30,7 +30,7 @@ export function updateCard(card, situation, text, read) {
   card.dataset.situation = situation.id;
   card.className = [worst(situation.episodes), goesOn(state) ? "" : "over", busy(card) ? "busy" : ""].filter(Boolean).join(" ");
   badge(parts.state, state);
-  say(parts.seen, [`${root.occurrences.toLocaleString()} seen`, situation.total > 1 && `${several(situation.total, "episode")} of one cause, ${situation.active.toLocaleString()} ${situation.active === 1 ? "goes" : "go"} on`]
+  say(parts.seen, [`${situation.occurrences.toLocaleString()} seen`, situation.total > 1 && `${several(situation.total, "episode")} of one cause, ${situation.active.toLocaleString()} ${situation.active === 1 ? "goes" : "go"} on`]
     .filter(Boolean).join(" · "));
   const waits = showDecision(parts.root, root, decisionsOf(root));
   say(parts.note, waits ? "There is a newer decision: it is shown once the form is sent or closed." : "");
