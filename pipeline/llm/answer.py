@@ -31,7 +31,8 @@ _ID = re.compile(r"(?!evidence-\d)[\w.:/#@+-]{1,100}")
 """What is told of an incident's id as it is: it also stands in the answer's schema, which a model takes for ours."""
 _TURN = re.compile(r"<(?=[^\s<])|\[(?=/?(?:[A-Z]|gMASK))")
 """What the marks of a chat template begin with. In JSON outside of a text neither is found."""
-_MADE_UP = re.compile(r"""(action|parameter|field|value) (['"`]).*\2""", re.DOTALL)
+# A field that is missing is the form's own: its name is what the next answer needs.
+_MADE_UP = re.compile(r"""(action|parameter|(?<!missing required )field|value) (['"`]).*\2""", re.DOTALL)
 _LINK = re.compile(
     r"(?:[a-z][a-z0-9+.-]{0,40}:[/\\]{2}|https?:(?=\s{0,4}[/\\]|\S)|www\."
     r"|(?<![a-z])(?:javascript|vbscript|data|mailto|tel|file|slack):(?=\S))[^\s\u2039\u203a)]{0,2000}",

@@ -133,6 +133,27 @@ def test_a_repair_repeats_nothing_of_an_unreadable_answer(reply: dict[str, Any])
     assert "ignore" not in repair(caught.value.reason)
 
 
+def test_a_repair_names_the_field_that_is_missing():
+    """It is the form's own word, and without it the model is not told what to add."""
+    lacking = {name: value for name, value in GOOD.items() if name != "verdict"}
+    with pytest.raises(Rejected) as caught:
+        parse(json.dumps(lacking), Answer)
+    assert "missing required field `verdict`" in repair(caught.value.reason)
+
+
+@pytest.mark.parametrize(
+    "said", ["missing required field `x`", "`missing required field `x`", "'missing required field `x"]
+)
+def test_what_is_made_up_is_no_missing_field(said: str):
+    """A field that the model calls so is as made up as any."""
+    with pytest.raises(Rejected) as caught:
+        parse(json.dumps(GOOD | {said: 1}), Answer)
+    assert "missing" not in repair(caught.value.reason)
+    with pytest.raises(Rejected) as caught:
+        parse(json.dumps(GOOD | {"verdict": said}), Answer)
+    assert "missing" not in repair(caught.value.reason)
+
+
 def test_the_schema_takes_the_good_answer_and_no_invented_one(catalogue: Catalogue):
     """Actions, parameters and evidence ids are enumerated in it."""
     schema = schema_of(asked(), catalogue)
