@@ -196,7 +196,7 @@ def _read(source: _Source) -> Loaded:
             fields = _given(row.fields, source)
             incident = _incident(fields, number) if row.taken else None
             incidents += [incident] if incident else []
-            pages += [] if row.page is None else [Page(row.page, fields, incident)]
+            pages += [Page(row.page, fields, incident)] if row.page and row.page.strip() else []
     except UnicodeDecodeError as exc:
         fault = f"is not UTF-8, from byte {exc.start} on"
     except Rejected as exc:

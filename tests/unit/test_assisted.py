@@ -153,6 +153,15 @@ def test_a_page_that_rules_cannot_read_becomes_an_incident(tmp_path: Path):
     assert "not taken for a post-mortem" in runbook.notes[0]
 
 
+@pytest.mark.parametrize("name", ["empty.md", "empty.txt", "empty.html"])
+def test_about_an_empty_page_no_model_is_asked(tmp_path: Path, name: str):
+    """It tells nothing, and the question would cost all the same."""
+    (tmp_path / name).write_text(" \n\n")
+    (found,) = look_through(tmp_path)
+    assert found.pages == []
+    assert "not taken for a post-mortem" in found.notes[0]
+
+
 def test_what_a_model_finds_goes_to_its_own_page(tmp_path: Path):
     """Also where a file holds several, and some in our own form, which nobody is asked about."""
     rows = [{"id": "a", "title": "Own"}, {"id": 1, "headline": "First"}, {"id": 2, "headline": "Second"}]
