@@ -3,6 +3,7 @@
 import re
 
 _LONGEST = 60
+_LONGEST_TITLE = 120
 _RULE = re.compile(r"\s*([=\-~*_])\1{2,}\s*")
 _LABELLED = re.compile(r"\s*([A-Za-z][A-Za-z /_-]{1,40}):\s*(\S.*)?")
 
@@ -13,7 +14,7 @@ _KIND = re.compile(
 
 
 def as_markdown(text: str) -> str:
-    """Its first line as title, its headings as ``##``.
+    """Its first line as title, unless that is as long as a paragraph; its headings as ``##``.
 
     A heading is a short line that is underlined, all in capitals, or ends in a colon with nothing behind it. A line
     ``Root cause: …`` that begins a paragraph of several lines is one, too, with that paragraph below it.
@@ -28,7 +29,9 @@ def as_markdown(text: str) -> str:
         if not titled and line.strip():
             titled = True
             labelled = _LABELLED.fullmatch(line)
-            if not labelled or (labelled.group(2) and _KIND.fullmatch(labelled.group(1))):
+            if len(line.strip()) <= _LONGEST_TITLE and (
+                not labelled or (labelled.group(2) and _KIND.fullmatch(labelled.group(1)))
+            ):
                 out += [f"# {line.strip()}", ""]
                 continue
         if _is_heading(line, after):

@@ -91,7 +91,7 @@ def when(text: str) -> tuple[datetime | None, str | None]:
 
     A range begins with its beginning. A date like 03/05/2024 is two dates, and so is none.
     """
-    plain = " ".join(re.split("→|\u2013| - | to ", text)[0].replace("\u202f", " ").split())
+    plain = " ".join(re.split("→|\u2013| - | to ", text)[0].replace("\u202f", " ").replace(" at ", " ").split())
     zone = _ZONE.search(plain)
     bare = plain[: zone.start()] if zone else plain
     offset = timedelta(0)

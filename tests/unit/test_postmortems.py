@@ -280,9 +280,11 @@ def test_the_same_name_in_two_folders_is_two_incidents(tmp_path: Path):
         ("Kafka lag on orders", "Kafka lag on orders"),
         ("Incident date: 2024-06-01", "lag"),
         ("Title: Kafka lag", "Kafka lag"),
+        ("On 2 May the orders stood still, " + "and nobody knew why, " * 9, "lag"),
     ],
 )
 def test_the_title_of_plain_text_is_its_first_line(tmp_path: Path, first: str, title: str):
+    """Unless it is a property, or the first paragraph of a text without a title."""
     found = loaded(tmp_path, "lag.txt", f"{first}\n\nRoot cause:\nA poison message.\n")
     assert [incident.title for incident in found.incidents] == [title]
 
@@ -314,6 +316,7 @@ def test_what_is_no_post_mortem_is_not_loaded_and_told(tmp_path: Path):
         ("2024-05-03 10:00+02:00", datetime(2024, 5, 3, 10, tzinfo=timezone(timedelta(hours=2)))),
         ("May 3, 2024 10:00 AM (GMT+2)", datetime(2024, 5, 3, 10, tzinfo=timezone(timedelta(hours=2)))),
         ("3 May 2024 22:15 UTC", datetime(2024, 5, 3, 22, 15, tzinfo=UTC)),
+        ("3 May 2024 at 22:15 UTC", datetime(2024, 5, 3, 22, 15, tzinfo=UTC)),
         ("2024/05/03", datetime(2024, 5, 3, tzinfo=UTC)),
         ("2024-05-03 10:00 - 2024-05-03 12:00", datetime(2024, 5, 3, 10, tzinfo=UTC)),
         ("03/05/2024", None),
