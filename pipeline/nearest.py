@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pipeline.catalogue import ESCALATE, Catalogue
 from pipeline.confidence import Trust
+from pipeline.words import fault_of
 from schemas import Action, Anomaly, Engine, Evidence, Usage, Verdict
 
 UNNAMED = "the service concerned"
@@ -114,9 +115,7 @@ def aimed_at(anomaly: Anomaly, then: str | None) -> str:
 
 def symptom_of(anomaly: Anomaly) -> str:
     """What is wrong, in one sentence."""
-    text = anomaly.error_type
-    if anomaly.service:
-        text += f" on {anomaly.service}"
+    text = fault_of(anomaly.error_type, anomaly.service)
     if anomaly.spike_percentage is not None:
         text += f", {abs(anomaly.spike_percentage):g} % {'above' if anomaly.spike_percentage >= 0 else 'below'} normal"
     if anomaly.message:

@@ -77,6 +77,12 @@ def query_of(anomaly: Anomaly) -> Query:
     return Query(text[:_MAX_TEXT], anomaly.service, anomaly.error_type)
 
 
+def fault_of(error_type: str, service: str | None) -> str:
+    """What is wrong where, in the fewest words: "High latency on checkout" says by itself that it is on checkout."""
+    where = f" on {service}" if service else ""
+    return error_type if error_type.lower().endswith(where.lower()) else error_type + where
+
+
 def essence_of(incident: Incident) -> str:
     """What an incident looks like from outside, and why: the dense vector that it is found by is made of this."""
     return ". ".join(_told(incident.title, _kind(incident), incident.symptoms, incident.root_cause))[:_MAX_TEXT]

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from pipeline.redact import visible
 from pipeline.stages.episodes import rank
+from pipeline.words import fault_of
 from schemas import Decision
 
 HEADER = 150
@@ -87,7 +88,7 @@ def done_before(decision: Decision) -> str:
 def title_of(decision: Decision) -> str:
     """What is wrong, in a line; not escaped."""
     mark = _MARKS.get(decision.severity or "", "⚪")
-    return f"{mark} {decision.error_type}" + (f" on {decision.service}" if decision.service else "")
+    return f"{mark} {fault_of(decision.error_type, decision.service)}"
 
 
 def render(

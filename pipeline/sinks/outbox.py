@@ -23,6 +23,7 @@ from pipeline.sinks.policy import Facts, Matcher, Policy, Silence, Sources, pars
 from pipeline.stages.episodes import ACTIVE, rank
 from pipeline.stages.record import Record
 from pipeline.stages.stored import stored
+from pipeline.words import fault_of
 from schemas import SEVERITIES, Decision
 
 log = structlog.get_logger()
@@ -300,8 +301,7 @@ def _said(decision: Decision) -> tuple[Facts, bool]:
 
 
 def _member(row: Mapping[str, Any]) -> Member:
-    name = row["error_type"] + (f" on {row['service']}" if row["service"] else "")
-    return Member(name, row["state"] in ACTIVE)
+    return Member(fault_of(row["error_type"], row["service"]), row["state"] in ACTIVE)
 
 
 def _shown(row: Mapping[str, Any]) -> str:

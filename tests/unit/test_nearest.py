@@ -146,6 +146,8 @@ def test_a_farther_incident_is_never_trusted_more_than_the_nearest(scores: list[
 SYMPTOMS = {
     "timeout": Anomaly(error_type="timeout"),
     "timeout on db": Anomaly(error_type="timeout", service="db"),
+    "Timeout on DB": Anomaly(error_type="Timeout on DB", service="db"),
+    "timeout of db2 on db": Anomaly(error_type="timeout of db2", service="db"),
     "timeout on db, 450 % above normal": Anomaly(error_type="timeout", service="db", spike_percentage=450),
     "timeout, 12.5 % below normal": Anomaly(error_type="timeout", spike_percentage=-12.5),
     "timeout, 0 % above normal: pool is full": Anomaly(

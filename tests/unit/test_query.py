@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.words import document_of, essence_of, kind_of, pairs, plain, query_of, title_of, words
+from pipeline.words import document_of, essence_of, fault_of, kind_of, pairs, plain, query_of, title_of, words
 from schemas import Anomaly, Incident
 from schemas.anomaly import Metric
 from tests.growth import grows_linearly
@@ -150,3 +150,17 @@ def test_no_text_takes_long(unit: str) -> None:
 def test_plain_words(text: str, expected: str) -> None:
     """Identifiers are words, and what a template left for a value is gone."""
     assert plain(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("error_type", "service", "expected"),
+    [
+        ("timeout", "db", "timeout on db"), ("timeout", None, "timeout"), ("timeout", "", "timeout"),
+        ("High latency on checkout", "checkout", "High latency on checkout"),
+        ("High latency on Checkout", "checkout", "High latency on Checkout"),
+        ("depends on db2", "db", "depends on db2 on db"), ("db", "db", "db on db"),
+    ],
+)  # fmt: skip
+def test_a_fault_names_its_service_once(error_type: str, service: str | None, expected: str):
+    """Also where an alert's title ends with it."""
+    assert fault_of(error_type, service) == expected

@@ -84,7 +84,8 @@ const focusable = (node) => [...node.querySelectorAll("button, summary")];
 
 function waiting(episode) {
   const item = element("div", "decision");
-  const where = episode.service ? ` on ${episode.service}` : "";
+  const on = episode.service ? ` on ${episode.service}` : "";
+  const where = episode.error_type.toLowerCase().endsWith(on.toLowerCase()) ? "" : on;
   const said = episode.message && episode.message !== episode.error_type ? `: ${episode.message}` : "";
   item.append(element("div", "symptom", `${episode.error_type}${where}${said}`), element("div", "facts", "No decision yet."));
   return item;
