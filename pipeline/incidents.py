@@ -200,7 +200,7 @@ async def _assisted(files: list[Loaded], current: Settings, catalogue: Catalogue
 
     What is in our own form is taken as it is: who wrote it left out what is not there.
     """
-    pages = [page for loaded in files for page in loaded.pages if page.text.strip() and wanted_of(page.fields)]
+    pages = [page for loaded in files for page in loaded.pages if wanted_of(page.fields)]
     async with opened_record() as record:
         llm = await asyncio.to_thread(open_llm, current, record.cost_since) if pages else None
         if llm is None:

@@ -59,7 +59,8 @@ def page(
     )
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
         f"<table><tr><th>figure</th>{head}<th>meaning</th></tr>{rows}</table>"
         f"<figure>{_reliability(outcomes)}<figcaption>Reliability: each point is a tenth of the scale, its area the "

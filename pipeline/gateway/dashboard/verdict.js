@@ -34,17 +34,17 @@ function left(form) {
   form.dispatchEvent(new Event("left", { bubbles: true }));
 }
 
-// Accept, reject, or say what was done instead: one of them ends it.
+// Accept, reject, or say what was done instead. The last word counts: only what was said last is not offered again.
 export function verdicts(decision, form) {
   const buttons = ["accept", "reject", "correct …"].map((text) => element("button", "", text));
   const told = element("span", "verdict", verdictOn(decision.id));
   told.dataset.decision = decision.id;
   told.setAttribute("role", "status");
   const disable = (yes) => { for (const button of buttons) button.disabled = yes; };
-  const done = (text) => {
+  const done = (text, place) => {
     judged.set(decision.id, text);
     told.textContent = text;
-    disable(true);
+    if (place !== undefined) buttons[place].disabled = true;
   };
   for (const [place, said] of [[0, "accepted"], [1, "rejected"]]) {
     buttons[place].addEventListener("click", async () => {
@@ -52,7 +52,7 @@ export function verdicts(decision, form) {
       const fault = await send(decision.id, { verdict: buttons[place].textContent });
       disable(false);
       if (fault) told.textContent = fault;
-      else done(said);
+      else done(said, place);
     });
   }
   buttons[2].setAttribute("aria-expanded", "false");
@@ -73,6 +73,7 @@ export function verdicts(decision, form) {
   });
   form.addEventListener("taken", () => {
     form.hidden = true;
+    disable(false);
     done("corrected");
     left(form);
   });
