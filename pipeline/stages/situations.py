@@ -139,8 +139,8 @@ def correlate(
     """Each episode's situation, and the keys as they stand after. ``known`` holds what the sought keys lead to.
 
     A key leads to where something of it began last. But what is told of more than a ``gap`` after it began takes the
-    key from nobody: a sender may repeat what has been firing since yesterday in the middle of a storm. Within a batch
-    it has the key beside the others, for what is told of together.
+    key from nothing that began later: a sender may repeat what has been firing since yesterday in the middle of a
+    storm. Within a batch it has the key beside the others, for what is told of together.
     """
     keys = {key: [Hold(hold.situation_id, hold.first, hold.last)] for key, hold in known.items()}
     situations: dict[str, str] = {}
@@ -155,7 +155,7 @@ def correlate(
                 hold.first, hold.last = min(hold.first, beginning.at), max(hold.last, beginning.at)
             else:
                 holds = keys.setdefault(key, [])
-                is_late = beginning.heard - beginning.at > gap
+                is_late = beginning.heard - beginning.at > gap and any(hold.last > beginning.at for hold in holds)
                 holds.insert(0 if is_late else len(holds), Hold(name, beginning.at, beginning.at))
     return situations, {key: holds[-1] for key, holds in keys.items()}
 

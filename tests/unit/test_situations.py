@@ -116,6 +116,18 @@ def test_what_began_long_ago_and_is_told_together_is_one() -> None:
     assert {hold.situation_id for hold in keys.values()} == {situation_id("ep_0")}
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_what_is_told_late_is_not_parted_by_what_was_over_before(batch: int) -> None:
+    """A sender catches up after an outage; what its place last had was over a week ago."""
+    _, keys = correlate([beginning("ep_old", -7 * 86_400, labels=PLACE)], {}, GAP, SHOP)
+    late = [told_late(f"ep_{n}", n, labels=PLACE) for n in range(3)]
+    situations: dict[str, str] = {}
+    for start in range(0, len(late), batch):
+        found, keys = correlate(late[start : start + batch], keys, GAP, SHOP)
+        situations |= found
+    assert set(situations.values()) == {situation_id("ep_0")}
+
+
 def test_a_clock_that_runs_ahead_keeps_no_key() -> None:
     """What comes after it takes the key, as everything does that is told of when it begins."""
     ahead, *now = [beginning(f"ep_{n}", seconds, labels=PLACE) for n, seconds in enumerate((3600, 0, 1))]
