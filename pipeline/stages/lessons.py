@@ -88,7 +88,9 @@ def judged_of(rows: Iterable[Any]) -> list[tuple[Decision, str, bool | None]]:
 
 # An acceptance waits for the end of its episode, but not one that was taken back before. What takes back one that was
 # learned from is due, too.
-LESSONS = """
+_AT = "coalesce(({0}.body->>'created_at')::timestamptz, {0}.created_at)"
+"""`Said.at`."""
+LESSONS = f"""
 SELECT feedback.id, decisions.published, anomalies.body AS anomaly, anomalies.received_at, episodes.state, (
     SELECT jsonb_agg(jsonb_build_object('body', given.body, 'heard', given.created_at, 'learned', given.learned))
     FROM decisions AS made JOIN feedback AS given ON given.decision_id = made.id WHERE made.episode_id = episodes.id
@@ -102,7 +104,7 @@ WHERE NOT feedback.learned AND (
     OR (feedback.verdict = 'accept' AND episodes.state = 'resolved' AND NOT EXISTS (
         SELECT 1 FROM feedback AS given
         WHERE given.decision_id = feedback.decision_id AND given.verdict <> 'accept'
-            AND given.created_at > feedback.created_at
+            AND {_AT.format("given")} > {_AT.format("feedback")}
     ))
     OR (feedback.verdict <> 'accept' AND EXISTS (
         SELECT 1 FROM feedback AS given
@@ -110,7 +112,7 @@ WHERE NOT feedback.learned AND (
     ))
 )
 ORDER BY feedback.created_at, feedback.id LIMIT $1
-"""
+"""  # noqa: S608 - ours
 JUDGED = """
 SELECT decisions.id, decisions.published, feedback.body, feedback.created_at
 FROM feedback JOIN decisions ON decisions.id = feedback.decision_id ORDER BY feedback.created_at, feedback.id
