@@ -137,7 +137,8 @@ def insist(path: Path, files: list[Loaded]) -> list[Loaded]:
 def completed(files: Iterable[Loaded], found: Callable[[Page], Filled]) -> list[Loaded]:
     """The files with what was ``found`` in their pages beside what the rules found.
 
-    A page that these took for no post-mortem is one if it tells of symptoms, cause or mitigation after all.
+    A page that these took for no post-mortem is one if it tells of symptoms, cause or mitigation after all. Where what
+    was found is nothing that an incident may hold, a page stays as it was, and a note says so.
     """
     return _distinct(_completed(loaded, found) for loaded in files)
 
@@ -154,7 +155,8 @@ def _completed(loaded: Loaded, found: Callable[[Page], Filled]) -> Loaded:
         try:
             incident = _incident(fields, 1)
         except Rejected as exc:
-            return Loaded(loaded.file, [], notes, exc.reason)
+            notes.append(f"left out, for it does not hold: {exc.reason}")
+            continue
         if page.incident is None:
             incidents.append(incident)
             notes = [note for note in notes if note != _NO_POST_MORTEM]

@@ -176,3 +176,13 @@ def test_what_a_model_finds_goes_to_its_own_page(tmp_path: Path):
     assert [(one.id, one.symptoms[:5]) for one in told.incidents] == [("a", ""), ("1", ""), ("2", "id: 2")]
     assert told.notes == ["1: vain"]
     assert completed([Loaded(tmp_path, [])], found)[0].incidents == []
+
+
+def test_what_a_model_finds_costs_no_incident(tmp_path: Path):
+    """Where an incident may not hold it, what the rules found is what is loaded."""
+    (tmp_path / "outage.md").write_text("# Outage\n\nSeen: \0\n\n## Root cause\n\nA bad deploy of the web shop\n")
+    files = look_through(tmp_path)
+    (told,) = completed(files, lambda _: Filled({"symptoms": "Seen: \0"}, ["by the model: symptoms"]))
+    assert (told.incidents, told.fault) == (files[0].incidents, None)
+    assert told.incidents[0].root_cause == "A bad deploy of the web shop"
+    assert "NUL" in told.notes[-1]
