@@ -18,7 +18,7 @@ def listener(host: str, variable: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         taken = socket.socket(family, kind, protocol)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:  # of a name that IDNA knows no form of
         raise unusable(host, variable, port, exc) from exc
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,9 +31,9 @@ def listener(host: str, variable: str, port: int) -> socket.socket:
     return taken
 
 
-def unusable(host: str, variable: str, port: int, exc: OSError) -> Misconfigured:
+def unusable(host: str, variable: str, port: int, exc: OSError | UnicodeError) -> Misconfigured:
     """Why nothing can listen there: the port, unless it is the address that this machine does not have."""
-    if isinstance(exc, socket.gaierror) or exc.errno in _NOT_HERE:
+    if isinstance(exc, socket.gaierror | UnicodeError) or exc.errno in _NOT_HERE:
         return Misconfigured("PULSEGUARD_HOST", f"{host!r} is no address of this machine",
                              "127.0.0.1, or 0.0.0.0 for all of its own")  # fmt: skip
     return Misconfigured(variable, f"port {port} cannot be used: {exc.strerror}")

@@ -101,6 +101,6 @@ def test_a_port_in_use_is_named_there_too():
 
 
 def test_an_address_of_another_machine_is_told_as_one():
-    for host in ("2001:db8::1", "::1%nothing", "[::1]"):
+    for host in ("2001:db8::1", "::1%nothing", "[::1]", "a..b", "a" * 64):
         with pytest.raises(Misconfigured, match=r"^PULSEGUARD_HOST: .* is no address of this machine"):
             listener(host, "HTTP_PORT", free_port())
