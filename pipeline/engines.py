@@ -34,10 +34,7 @@ async def by_model(
     ``prompt``: the file of another system prompt.
     Raises `Misconfigured` where no model is named.
     """
-    name = model or settings.llm_model
-    if name in {None, RULE}:
-        raise Misconfigured("LLM_MODEL", "names no model, and --engine llm needs one", "set it, or name one by --model")
-    now, who = await conditions(settings, name, prompt)
+    now, who = await conditions(settings, named(settings, model), prompt)
     try:
         answers = await answered([_enriched(outcome) for outcome in found], now)
     finally:
