@@ -42,7 +42,7 @@ async def evaluate_dataset(
     if asks_model:
         engines.named(settings, model)
     if prompt is not None:
-        prompt.read_bytes()
+        replay.prompt_of(prompt)
     with err.status(f"asking {len(cases)} queries of {len(incidents)} incidents …"):
         outcomes = await measure.outcomes(settings, incidents, cases)
     ids = {case.id for case in told}

@@ -122,11 +122,19 @@ async def conditions(settings: Settings, model: str | None, prompt: Path | None)
     name = settings.llm_model if model is None else None if model == RULE else model
     if prompt is not None and name is None:
         raise Rejected("a prompt is for a model, and none is named: --model NAME, or LLM_MODEL")
-    text = None if prompt is None else await asyncio.to_thread(prompt.read_text, encoding="utf-8")
+    text = None if prompt is None else await asyncio.to_thread(prompt_of, prompt)
     llm = await asyncio.to_thread(open_llm, replace(settings, llm_model=name), prompt=text)
     who = "the nearest-incident rule" if name is None else name + (f", prompt {prompt.name}" if prompt else "")
     catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
     return Conditions(catalogue, calibration, settings.min_confidence, llm), who
+
+
+def prompt_of(file: Path) -> str:
+    """A system prompt. Raises `Rejected` where the file is no text."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as exc:
+        raise Rejected(f"{file}: is not UTF-8, from byte {exc.start} on") from exc
 
 
 async def past(record: Record, since: datetime, until: datetime | None, limit: int) -> tuple[list[Explanation], bool]:

@@ -132,6 +132,14 @@ async def test_a_file_that_cannot_be_used_is_refused_before_it_is_measured(optio
     assert "recall_at_1" not in said
 
 
+async def test_a_prompt_that_is_no_text_is_refused_before_it_is_measured(dataset: Path) -> None:
+    (dataset / "prompt.md").write_bytes(b"Do well\xff")
+    code, said = await evaluated(dataset, "--prompt", str(dataset / "prompt.md"), LLM_MODEL="openai/played")
+    assert code == 2
+    assert "prompt.md: is not UTF-8, from byte 7 on" in said
+    assert "recall_at_1" not in said
+
+
 async def test_without_a_model_there_is_nothing_to_compare(dataset: Path) -> None:
     code, said = await evaluated(dataset, "--engine", "llm")
     assert code == 2
