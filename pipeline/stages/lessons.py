@@ -53,13 +53,14 @@ class Lesson:
 
 
 def lesson_of(row: Any) -> Lesson:
-    """One row of `LESSONS`."""
-    said = msgspec.json.decode(row["said"], type=list[Said])
-    (this,) = (one for one in said if one.body.id == row["id"])
+    """One row of `LESSONS`. What else was said of the episode, and cannot be read any more, does not count."""
+    feedback = msgspec.json.decode(row["body"], type=Feedback)
+    said = stored("feedback", msgspec.json.decode(row["said"]), lambda one: msgspec.convert(one, Said))
+    (this,) = (one for one in said if one.body.id == feedback.id)
     taught = [one for one in said if one.learned and one.teaches]
     last = max(taught, key=lambda one: one.at, default=this)
     return Lesson(
-        this.body,
+        feedback,
         msgspec.json.decode(row["published"], type=Decision),
         msgspec.json.decode(row["anomaly"], type=Anomaly),
         row["received_at"],
@@ -91,8 +92,11 @@ def judged_of(rows: Iterable[Any]) -> list[tuple[Decision, str, bool | None]]:
 _AT = "coalesce(({0}.body->>'created_at')::timestamptz, {0}.created_at)"
 """`Said.at`."""
 LESSONS = f"""
-SELECT feedback.id, decisions.published, anomalies.body AS anomaly, anomalies.received_at, episodes.state, (
-    SELECT jsonb_agg(jsonb_build_object('body', given.body, 'heard', given.created_at, 'learned', given.learned))
+SELECT feedback.id, feedback.body, decisions.published, anomalies.body AS anomaly, anomalies.received_at,
+    episodes.state, (
+    SELECT jsonb_agg(jsonb_build_object(
+        'id', given.id, 'body', given.body, 'heard', given.created_at, 'learned', given.learned
+    ))
     FROM decisions AS made JOIN feedback AS given ON given.decision_id = made.id WHERE made.episode_id = episodes.id
 ) AS said
 FROM feedback

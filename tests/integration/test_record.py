@@ -454,6 +454,18 @@ async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, da
     assert logs == []  # nothing will ever be learned of it: it is in nobody's way
 
 
+async def test_a_verdict_that_cannot_be_read_any_more_takes_no_other_with_it(record: Record) -> None:
+    """Of those on one episode, the others are learned."""
+    (opening,) = await record.record_arrivals([arrival("a")], Grouping())
+    await record.save_decisions([(decision("dec_1", anomaly_id="a", episode_id=opening.episode_id), None)])
+    for name in ("old", "new"):
+        await record.save_feedback(Feedback(id=name, decision_id="dec_1", verdict="accept", worked=True))
+    long = msgspec.json.encode(Action("restart", "x" * 300)).decode()
+    async with record.connection() as connection:
+        await connection.execute("UPDATE feedback SET body = jsonb_set(body, '{action}', $1) WHERE id = 'old'", long)
+    assert [lesson.feedback.id for lesson in await record.lessons()] == ["new"]
+
+
 async def test_an_episode_whose_anomaly_cannot_be_read_any_more_is_not_decided_again(record: Record) -> None:
     """Nor does it stop the worker, or come again and again: one of an earlier release, which knew no limits."""
     openings = await record.record_arrivals([arrival("a"), arrival("b", fingerprint="fp2")], Grouping())
