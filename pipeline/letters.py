@@ -59,7 +59,7 @@ def place(letter: Message) -> str:
 def about(letter: Message) -> dict[str, str]:
     """Why and where from, as the headers tell; a dash where they do not."""
     found = {name.removeprefix(PREFIX): (value or b"").decode(errors="replace") for name, value in letter.headers}
-    return {name: found.get(name, _UNTOLD) for name in _FIELDS}
+    return {name: found.get(name) or _UNTOLD for name in _FIELDS}
 
 
 def row(letter: Message) -> dict[str, Any]:

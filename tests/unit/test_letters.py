@@ -133,10 +133,11 @@ async def test_an_origin_that_is_none_is_not_believed(origin: bytes):
     assert identify(ANOMALY, grave.records[0], "other") == identify(ANOMALY, FIRST, "tid")
 
 
-async def test_what_does_not_say_where_it_came_from_is_published_nowhere():
+@pytest.mark.parametrize("headers", [[], [("pulseguard_topic", b"")], [("pulseguard_topic", None)]])
+async def test_what_does_not_say_where_it_came_from_is_published_nowhere(headers: Headers):
     """Nor is anything beside it: there is no topic of that name, and some Kafkas would make one."""
     topic = Topic()
-    foreign = Message("dlq", 2, 5, None, b"{}", [], 1)
+    foreign = Message("dlq", 2, 5, None, b"{}", headers, 1)
     with pytest.raises(Rejected, match="2@5"):
         await publish_again([await buried(FIRST), foreign], topic)  # type: ignore[arg-type]
     assert topic.records == []
