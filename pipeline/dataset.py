@@ -255,6 +255,8 @@ def _labels(value: Any) -> dict[str, str]:
 
 def _names(value: Any, *keys: str) -> list[str]:
     """The names in a value: a text is one and not its letters; of a mapping what one of ``keys`` says, or its keys."""
+    if value is False:
+        return []
     if isinstance(value, Mapping):
         own = next((value[key] for key in keys if value.get(key)), None)
         return [_text(name) for name in value] if own is None else _names(own, *keys)

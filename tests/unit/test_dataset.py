@@ -33,6 +33,7 @@ def read(folder: Path, incidents: bytes, queries: bytes) -> tuple[list[Incident]
         ({"relevant": {"disk": 2, "b": 0}}, {"disk"}),
         ({"relevant": [7, None]}, {"7"}),
         ({"relevant": None}, set()),
+        ({"relevant": False}, set()),
         ({}, {"disk"}),
     ],
 )
