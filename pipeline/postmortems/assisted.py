@@ -168,10 +168,10 @@ def _read(text: str) -> Reading:
 
 
 def _standing(said: str, parts: Sequence[str]) -> str | None:
-    """The words as the page has them; None where they do not stand there by themselves, on a line or over two."""
+    """The words as the model was shown them; None where they do not stand by themselves, on a line or over two."""
     words = r"\s+".join(re.escape(word) for word in said.split())
     pattern = re.compile(rf"(?<![\w-]){words}(?![\w-])", re.IGNORECASE)
-    found = next((match for part in parts if (match := pattern.search(part))), None)
+    found = next((match for part in parts if (match := pattern.search(visible(part)))), None)
     return " ".join(found[0].split()) if found else None
 
 

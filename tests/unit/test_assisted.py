@@ -50,6 +50,15 @@ def test_what_the_page_tells_becomes_fields():
     assert found.notes == [f"by the model: {told}"]
 
 
+def test_what_shows_nothing_parts_no_name():
+    """A page may have soft hyphens and blanks of no width; the model is shown none of them."""
+    known = {"mitigation": "done"}
+    found = taken(
+        Reading(post_mortem=True, service="checkout-api"), ["The check\xadout-api\u200b fell"], HELPED, known, CATALOGUE
+    )
+    assert found.fields == {"service": "checkout-api"}
+
+
 @pytest.mark.parametrize(
     ("changes", "empty", "note"),
     [
