@@ -88,7 +88,7 @@ test-model: setup ## a real, very small model behind `up` (fetches 124 MB once, 
 	@$(BIN)/python -m pytest -q -rs tests/smollm2
 
 # The public set beside the project, where there is one; or yours.
-EVAL_DATASET := $(wildcard ../shared/eval)
+EVAL_DATASET ?= $(wildcard ../shared/eval)
 
 eval: setup ## measure retrieval and confidence on deploy/eval, eval-hard and EVAL_DATASET=DIR (else ../shared/eval)
 	@for set in deploy/eval deploy/eval-hard $(if $(EVAL_DATASET),"$(EVAL_DATASET)"); do $(BIN)/pulseguard eval --dataset "$$set" || exit 1; done

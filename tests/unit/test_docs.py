@@ -1,5 +1,6 @@
 """What the README and the deployment files say is what the program does."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -75,15 +76,16 @@ def test_make_eval_measures_the_public_set_beside_the_project(tmp_path: Path) ->
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, home)
 
-    def measured(*arguments: str) -> str:
-        make = ["make", "-n", "eval", *arguments]
-        said = subprocess.run(make, cwd=home, check=True, capture_output=True, text=True).stdout
+    def measured(*arguments: str, **environment: str) -> str:
+        make, env = ["make", "-n", "eval", *arguments], {"PATH": os.environ["PATH"]} | environment
+        said = subprocess.run(make, cwd=home, check=True, capture_output=True, text=True, env=env).stdout
         return said.split("for set in ", 1)[1].split(";", 1)[0].strip()
 
     assert measured() == "deploy/eval deploy/eval-hard"
     (tmp_path / "shared" / "eval").mkdir(parents=True)
     assert measured() == 'deploy/eval deploy/eval-hard "../shared/eval"'
     assert measured("EVAL_DATASET=m y") == 'deploy/eval deploy/eval-hard "m y"'
+    assert measured(EVAL_DATASET="m y") == 'deploy/eval deploy/eval-hard "m y"'
 
 
 def test_every_make_target_that_is_named_exists() -> None:
