@@ -34,7 +34,7 @@ def incidents_load(
     path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],
     ask: Annotated[bool, typer.Option("--model/--no-model", help=_ASK)] = True,  # noqa: FBT002
 ) -> None:
-    """Add past incidents, and say what could not be filled. Loading the same ones again changes nothing.
+    """Add past incidents, and say what could not be filled. The same ones again change nothing but what a model finds.
 
     A file of a folder that cannot be read is passed over; the exit code is then 1.
     """
