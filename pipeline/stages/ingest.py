@@ -24,7 +24,8 @@ _LONGEST_ID = 256
 
 _BACKSLASH, _QUOTE = b'\\"'
 
-_ORIGIN = re.compile(rb"[!-.0-~]{1,64}/\d{1,10}/\d{1,19}/-?\d{1,19}")
+_ORIGIN = re.compile(rb"[!-~]{1,64}/\d{1,10}/\d{1,19}/-?\d{1,19}")
+"""The id of a topic is base64, which has slashes."""
 _anomaly = msgspec.json.Decoder(Anomaly)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
