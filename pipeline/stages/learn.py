@@ -84,6 +84,8 @@ async def teach(record: Record, sender: Sender, settings: Settings) -> int:
                 taught += incident is not None
             except Rejected as exc:
                 log.warning("lesson_refused", feedback=lesson.feedback.id, incident=name, detail=exc.reason)
+        if lesson.takes_back:
+            await record.unlearn(lesson.decision.episode_id)
         await record.learned(lesson.feedback.id)
     return taught
 

@@ -39,8 +39,8 @@ class Said(msgspec.Struct, frozen=True):
 class Lesson:
     """A verdict that nothing was learned from yet, and what it is about. ``resolved``: its episode is.
 
-    ``overtaken``: a later one on the episode has been learned from, or takes it back. ``takes_back``: what was learned
-    last from the episode is an acceptance that this one, heard after it, takes back.
+    ``overtaken``: a later one on the episode has been learned from and stands, or one takes it back. ``takes_back``:
+    what was learned last from the episode is an acceptance that this one, heard after it, takes back.
     """
 
     feedback: Feedback
@@ -59,13 +59,14 @@ def lesson_of(row: Any) -> Lesson:
     (this,) = (one for one in said if one.body.id == feedback.id)
     taught = [one for one in said if one.learned and one.teaches]
     last = max(taught, key=lambda one: one.at, default=this)
+    stands = any(one.at > this.at and not any(_takes_back(other, one) for other in said) for one in taught)
     return Lesson(
         feedback,
         msgspec.json.decode(row["published"], type=Decision),
         msgspec.json.decode(row["anomaly"], type=Anomaly),
         row["received_at"],
         row["state"] == "resolved",
-        last.at > this.at or any(_takes_back(one, this) for one in said),
+        stands or any(_takes_back(one, this) for one in said),
         _takes_back(this, last) and this.heard > last.heard,
     )
 
@@ -115,8 +116,12 @@ WHERE NOT feedback.learned AND (
         WHERE given.decision_id = feedback.decision_id AND given.verdict = 'accept' AND given.learned
     ))
 )
-ORDER BY feedback.created_at, feedback.id LIMIT $1
+ORDER BY {_AT.format("feedback")}, feedback.id LIMIT $1
 """  # noqa: S608 - ours
+UNLEARN = """
+UPDATE feedback SET learned = false FROM decisions
+WHERE decisions.id = feedback.decision_id AND decisions.episode_id = $1 AND feedback.learned
+"""
 JUDGED = """
 SELECT decisions.id, decisions.published, feedback.body, feedback.created_at
 FROM feedback JOIN decisions ON decisions.id = feedback.decision_id ORDER BY feedback.created_at, feedback.id

@@ -18,7 +18,7 @@ from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.stages import listed
 from pipeline.stages.count import Grouping, Opening, count, encoded
 from pipeline.stages.episodes import Arrival
-from pipeline.stages.lessons import JUDGED, LESSONS, Lesson, judged_of, lesson_of
+from pipeline.stages.lessons import JUDGED, LESSONS, UNLEARN, Lesson, judged_of, lesson_of
 from pipeline.stages.provenance import EXPLANATIONS, FORGET, explanation_of
 from pipeline.stages.revise import Standing, asked, overdue, revise, standing
 from pipeline.stages.save import Made, save
@@ -263,6 +263,11 @@ class Record:
         """Something was learned from that verdict, or nothing ever will be."""
         async with self.connection() as connection:
             await connection.execute("UPDATE feedback SET learned = true WHERE id = $1", feedback_id)
+
+    async def unlearn(self, episode_id: str) -> None:
+        """What was learned of an episode is retired: the last of what was said of it that stands is due again."""
+        async with self.connection() as connection:
+            await connection.execute(UNLEARN, episode_id)
 
     async def judged_decisions(self) -> list[tuple[Decision, str, bool | None]]:
         """Every decision that a human judged, with verdict and whether the advice worked, oldest verdict first."""

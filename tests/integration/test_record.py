@@ -383,6 +383,11 @@ WORKED = {"verdict": "accept", "worked": True}
         ("what is taken back was overtaken before", [(0, 1, YES), None, (1, 2, WORKED), None, (2, 1, NO)],
          ["0 taught", "1 taught", "2 nothing"]),
         ("heard twice", [(0, 1, WORKED), None, (0, 1, WORKED)], ["0 taught"]),
+        ("both heard at once, the newer first", [(5, 2, WORKED), (0, 1, FAILED)], ["0 taught", "5 taught"]),
+        ("what was overtaken by what is taken back", [(0, 2, WORKED), None, (1, 1, YES), None, (2, 1, NO)],
+         ["0 taught", "1 taught", "2 takes back", "0 taught"]),
+        ("the same, and it is heard last", [(1, 1, YES), None, (2, 1, NO), None, (0, 2, WORKED)],
+         ["1 taught", "2 takes back", "0 taught"]),
     ],
 )  # fmt: skip
 async def test_the_last_word_on_an_episode_is_learned(
@@ -394,7 +399,7 @@ async def test_the_last_word_on_an_episode_is_learned(
         [(decision(f"dec_{n}", anomaly_id="a", episode_id=opening.episode_id, revision=n), None) for n in (1, 2)]
     )
     learned: list[str] = []
-    for one in [*given, None, None]:
+    for one in [*given, None, None, None]:
         if one is not None:
             minute, number, verdict = one
             at = NOW + timedelta(minutes=minute)
@@ -404,6 +409,8 @@ async def test_the_last_word_on_an_episode_is_learned(
             bare = lesson.feedback.verdict != "accept" and lesson.feedback.worked is None
             teaches = "takes back" if lesson.takes_back else "nothing" if bare else "taught"
             learned.append(f"{lesson.feedback.id} {'overtaken' if lesson.overtaken else teaches}")
+            if lesson.takes_back:
+                await record.unlearn(lesson.decision.episode_id)
             await record.learned(lesson.feedback.id)
     assert learned == ends, why
 

@@ -63,6 +63,7 @@ class Played:
         self.sent: list[bytes | None] = []
         self.retired: list[bytes | None] = []
         self.proposed: list[str] = []
+        self.unlearned: list[str] = []
         self.dropped: list[str] = []
 
     @asynccontextmanager
@@ -77,6 +78,9 @@ class Played:
 
     async def lessons(self) -> list[Lesson]:
         return self.waiting
+
+    async def unlearn(self, episode_id: str) -> None:
+        self.unlearned.append(episode_id)
 
     async def learned(self, feedback_id: str) -> None:
         self.waiting = [lesson for lesson in self.waiting if lesson.feedback.id != feedback_id]
@@ -103,6 +107,7 @@ async def test_what_is_taken_back_is_retired() -> None:
     played.waiting = [replace(first, overtaken=True), replace(second, feedback=bare, takes_back=True), third]
     assert await teach(played, played, Settings()) == 1
     assert (played.sent, played.retired, played.waiting) == ([b"inc-ep-1", b"inc-ep-2"], [b"inc-ep-1"], [])
+    assert played.unlearned == ["ep-1"]
 
 
 async def test_what_needs_approval_is_proposed() -> None:
