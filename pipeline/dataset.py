@@ -25,6 +25,7 @@ _TYPES: dict[type[msgspec.Struct], dict[str, Any]] = {
 }
 _MOST = {"id": 256, "title": 1024, "service": 256, "error_type": 256, "message": 65536}
 """Characters, as the contracts have them."""
+_GRADES = ("grade", "score", "relevance", "relevant")
 _PROSE = ("description", "message", "text", "summary", "body", "content")
 """Where a row's text stands that has none under our names."""
 
@@ -267,8 +268,15 @@ def _names(value: Any, *keys: str) -> list[str]:
 
 
 def _graded(relevant: Any) -> Any:
-    """Without what a mapping of grades says is not relevant."""
-    return {name: grade for name, grade in relevant.items() if grade} if isinstance(relevant, Mapping) else relevant
+    """Without what a grade of 0 says is not relevant: in a mapping of names to grades, or in objects that hold one."""
+    if isinstance(relevant, Mapping):
+        return {name: grade for name, grade in relevant.items() if grade}
+    if isinstance(relevant, list):
+        graded = (
+            (item, isinstance(item, Mapping) and any(item.get(name) == 0 for name in _GRADES)) for item in relevant
+        )
+        return [item for item, is_none in graded if not is_none]
+    return relevant
 
 
 def _prose(row: Mapping[str, Any]) -> str:

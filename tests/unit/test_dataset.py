@@ -31,6 +31,7 @@ def read(folder: Path, incidents: bytes, queries: bytes) -> tuple[list[Incident]
         ({"relevant": "disk"}, {"disk"}),
         ({"relevant": [{"id": "disk"}, {"incident_id": "b"}]}, {"disk", "b"}),
         ({"relevant": {"disk": 2, "b": 0}}, {"disk"}),
+        ({"relevant": [{"id": "disk", "score": 1, "of": []}, {"id": "b", "score": 0}]}, {"disk"}),
         ({"relevant": [7, None]}, {"7"}),
         ({"relevant": None}, set()),
         ({"relevant": False}, set()),
