@@ -55,11 +55,12 @@ async def evaluate_dataset(
     for name, meaning in report.MEANING.items():
         table.add_row(name, *(report.shown(column[name]) for column in (figures, *by_variant.values())), meaning)
     out.print(table)
-    measured, beside = chosen, {}
+    title, measured, drawn, beside = f"PulseGuard on {dataset.name}", chosen, (figures, by_variant), {}
     if asks_model:
         with err.status("asking the model the same …"):
             decided = await engines.by_model(settings, chosen, model, prompt)
         measured, beside = decided.outcomes, _beside(chosen, decided, out)
+        title, drawn = f"{title}, decided by {decided.model}", (evaluate.figures(measured), {})
     compared = {}
     if theirs is not None:
         # A calibration judges what the search found, whoever decides.
@@ -67,8 +68,7 @@ async def evaluate_dataset(
         compared = evaluate.differences(*measure.other(ours, theirs, settings), COMPARED)
         out.print(_comparison(compared))
     if html is not None:
-        page = report.page(f"PulseGuard on {dataset.name}", figures, by_variant, chosen, compared)
-        html.write_text(page, encoding="utf-8")
+        html.write_text(report.page(title, *drawn, measured, compared), encoding="utf-8")
     if save is not None:
         save.write_bytes(msgspec.json.encode(measured))
     if as_json:

@@ -49,8 +49,9 @@ async def evaluated(dataset: Path, *options: str, **environment: str) -> tuple[i
 async def played(behave: Behaviour, dataset: Path) -> dict[str, Any]:
     async with model_server(behave) as server:
         code, said = await evaluated(
-            dataset, "--engine", "llm", LLM_MODEL="openai/played", LLM_API_BASE=server.url, **SMALL
-        )
+            dataset, "--engine", "llm", "--html", str(dataset / "report.html"),
+            LLM_MODEL="openai/played", LLM_API_BASE=server.url, **SMALL,
+        )  # fmt: skip
     assert code == 0, said
     found: dict[str, Any] = json.loads(said.splitlines()[-1])
     return found
@@ -76,6 +77,9 @@ async def test_a_model_is_judged_by_what_its_advice_rests_on(
     assert (llm["figures"]["recall_at_1"], llm["figures"]["action_accuracy"]) == (share, share)
     assert set(llm["figures"]) == set(told) - {"by_variant", "llm"}
     assert (llm["decided_by"], llm["model_failed"]) == ("openai/played", failed)
+    drawn = (dataset / "report.html").read_text()
+    assert "decided by openai/played</title>" in drawn
+    assert f'<td>recall_at_1</td><td class="n">{share}</td><td>' in drawn
     assert llm["figures"]["latency_ms_p50"] > told["latency_ms_p50"]
     compared = llm["compared"]["action_accuracy"]
     assert (compared["before"], compared["after"]) == (1, share)
