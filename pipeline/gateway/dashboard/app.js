@@ -83,11 +83,11 @@ function render() {
 }
 
 function fillFilter() {
-  for (const [name, value] of Object.entries(filter)) filtering.elements[name].value = value;
+  for (const field of filtering.querySelectorAll("[name]")) field.value = filter[field.name];
 }
 
 function refilter() {
-  filter = Object.fromEntries(Object.keys(filter).map((name) => [name, filtering.elements[name].value]));
+  for (const field of filtering.querySelectorAll("[name]")) filter[field.name] = field.value;
   history.replaceState(null, "", addressOf(filter));
   render();
 }
