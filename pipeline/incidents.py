@@ -1,4 +1,4 @@
-"""Past incidents on the command line: `pulseguard incidents load|list|search|retire|reindex`."""
+"""Past incidents on the command line: `pulseguard incidents`, and what of them waits for approval."""
 
 import asyncio
 import sys

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,7 @@ _MAX_QUOTE = 60
 
 _Numbers = Annotated[list[int], Meta(max_length=100)] | None
 _Quote = Annotated[str, Meta(max_length=1024)] | None
+_Outcome = Literal["resolved", "mitigated", "failed"]
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     error_type: _Quote = None
     occurred_at: _Quote = None
     recovery_minutes: _Quote = None
-    outcome: Literal["resolved", "mitigated", "failed"] | None = None
+    outcome: _Outcome | None = None
     action: str | None = None
 
 
@@ -154,7 +155,7 @@ def _schema(wanted: Sequence[str], catalogue: Catalogue) -> dict[str, Any]:
         elif name in _QUOTED:
             kinds[name] = {"anyOf": [{"type": "string"}, {"type": "null"}]}
         else:
-            choices = ["resolved", "mitigated", "failed"] if name == "outcome" else _names(catalogue)
+            choices = list(get_args(_Outcome)) if name == "outcome" else _names(catalogue)
             kinds[name] = {"anyOf": [{"type": "string", "enum": choices}, {"type": "null"}]}
     return {"type": "object", "properties": kinds, "required": list(kinds), "additionalProperties": False}
 

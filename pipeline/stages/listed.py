@@ -33,10 +33,7 @@ async def situations(connection: Any, limit: int, only: str | None) -> list[dict
 
     First those that go on, then by their last decision.
     """
-    if only is None:
-        rows = await connection.fetch(_SITUATIONS.format("IN", _NEWEST), limit)
-    else:
-        rows = await connection.fetch(_SITUATIONS.format("=", "$2"), limit, only)
+    rows = await (connection.fetch(_SITUATIONS, limit) if only is None else connection.fetch(_SITUATION, limit, only))
     return [{"id": row["situation_id"], "episodes": msgspec.json.decode(row["episodes"])} for row in rows]
 
 
@@ -48,7 +45,7 @@ ORDER BY created_at DESC, id LIMIT $1
 """
 # A statement of its own: one plan for both would walk through the decisions of years.
 _DECISIONS_OF = _DECISIONS.replace("WHERE", "WHERE episode_id = ANY($6::text[]) AND")
-_SITUATIONS = """
+_GROUPED = """
 SELECT situation_id, jsonb_agg(
     jsonb_build_object(
         'id', id, 'state', state, 'service', service, 'error_type', error_type, 'severity', severity,
@@ -59,15 +56,16 @@ SELECT situation_id, jsonb_agg(
 FROM episodes, LATERAL (
     SELECT max(created_at) AS decided_at FROM decisions WHERE episode_id = episodes.id
 ) AS made
-WHERE situation_id {} {}
+WHERE situation_id {}
 GROUP BY situation_id
 ORDER BY bool_or(state IN ('open', 'escalated')) DESC, greatest(max(decided_at), max(opened_at)) DESC, max(ordinal) DESC
 LIMIT $1
 """
-_NEWEST = """(
+_SITUATION = _GROUPED.format("= $2")
+_SITUATIONS = _GROUPED.format("""IN (
     (SELECT situation_id FROM episodes ORDER BY ordinal DESC LIMIT 5000)
     UNION (
         SELECT situation_id FROM episodes WHERE state IN ('open', 'escalated') ORDER BY ordinal DESC LIMIT 5000
     )
-)"""
+)""")
 _EPISODES = "SELECT * FROM episodes WHERE $2::text IS NULL OR state = $2 ORDER BY last_seen_at DESC LIMIT $1"
