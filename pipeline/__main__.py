@@ -180,11 +180,12 @@ def backtest_command(
 def calibrate(
     write: Annotated[Path, typer.Option(help="Where to write the new calibration.")],
     dataset: Annotated[list[Path] | None, typer.Option(help="Fit on these datasets, not on feedback.")] = None,
+    history: Annotated[Path | None, typer.Option(help="Fit on your past incidents, as `backtest` asks them.")] = None,
 ) -> None:
-    """Fit the confidence anew, and say whether it is better on what it was not fitted on."""
+    """Fit the confidence on feedback, and say whether it is better on what it was not fitted on."""
     from pipeline import judge
 
-    run_async(judge.calibrate(completed(), dataset or [], write, out))
+    run_async(judge.calibrate(completed(), dataset or [], write, out, history))
 
 
 @cli.command()

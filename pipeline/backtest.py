@@ -5,6 +5,7 @@ action; nor the title, where there are symptoms: it is often written by one who 
 """
 
 import asyncio
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.calibrate import Sample, borne_out, first_borne_out
 from pipeline.console import PassedOver, err, json_line, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
@@ -28,6 +30,8 @@ from schemas import Anomaly, EnrichedAnomaly, Incident
 
 SHOWN = 40
 """Rows of the table; ``--json`` has all."""
+_CHANCE = 1.96
+"""Standard deviations of a sum that chance stays within, nineteen times of twenty."""
 _SHARES = ("coverage", "same_action_share", "same_kind_share", "mean_confidence")
 
 
@@ -47,15 +51,10 @@ class Tried:
 
     @property
     def right(self) -> bool | None:
-        """Whether the advice is the action that was taken; None where nobody can say.
-
-        What failed then is wrong. Of something else than what failed it is not known whether it would have helped.
-        """
-        done = self.incident.action
-        if done is None or not self.recommended:
+        """Whether the advice is the action that was taken and did not fail; None where nobody can say."""
+        if not self.recommended:
             return None
-        same, failed = done.name == self.answer.advice.action.name, self.incident.outcome == "failed"
-        return None if failed and not same else same and not failed
+        return borne_out(self.answer.advice.action.name, self.incident.action, worked=_worked(self.incident))
 
     @property
     def same_kind(self) -> bool | None:
@@ -71,10 +70,7 @@ async def report(settings: Settings, history: Path, model: str | None, out: Cons
     A file of a folder that cannot be read is passed over, as `incidents load` does.
     """
     passed_over = PassedOver()
-    incidents = read_incidents(history, passed_over)
-    dated = in_order(incidents)
-    if len(dated) < 2:  # noqa: PLR2004 - the first has nothing before it
-        raise Rejected(f"{history}: {len(dated)} of {len(incidents)} incidents say when they were (occurred_at)")
+    incidents, dated = _read(history, passed_over)
     now, who = await conditions(settings, model, None)
     try:
         with err.status(f"asking about {len(dated)} incidents, each with the earlier ones …"):
@@ -91,9 +87,41 @@ async def report(settings: Settings, history: Path, model: str | None, out: Cons
     if len(tried) > SHOWN:
         out.print(f"These are the newest {SHOWN} of {len(tried)}: --json has all.")
     out.print(figures({name: _shown(name, value) for name, value in told.items()}))
+    if not holds(tried):
+        learn = f"`pulseguard calibrate --history {history} --write FILE` fits it on this past."
+        out.print(plain(f"The confidence does not hold here: {learn}"), soft_wrap=True)
     if as_json:
         sys.stdout.write(json_line(told | {"tries": [row_of(one) for one in tried]}))
     passed_over.settle()
+
+
+async def samples(settings: Settings, history: Path) -> list[Sample]:
+    """What a past teaches of confidence: of each incident, whether the nearest of the earlier ones says what helped.
+
+    Raises as `report` does.
+    """
+    passed_over = PassedOver()
+    _, dated = _read(history, passed_over)
+    asked = await evidence(settings, dated)
+    passed_over.settle()
+    return [
+        Sample(incident.id, one.signals, None, right)
+        for incident, one in zip(dated, asked, strict=True)
+        if (right := first_borne_out(one.evidence, incident.action, worked=_worked(incident))) is not None
+    ]
+
+
+def _read(history: Path, passed_over: PassedOver) -> tuple[list[Incident], list[Incident]]:
+    """All incidents, and those that have an order in it."""
+    incidents = read_incidents(history, passed_over)
+    dated = in_order(incidents)
+    if len(dated) < 2:  # noqa: PLR2004 - the first has nothing before it
+        raise Rejected(f"{history}: {len(dated)} of {len(incidents)} incidents say when they were (occurred_at)")
+    return incidents, dated
+
+
+def _worked(incident: Incident) -> bool:
+    return incident.outcome != "failed"
 
 
 def in_order(incidents: Sequence[Incident]) -> list[Incident]:
@@ -150,6 +178,13 @@ def summary(tried: Sequence[Tried]) -> dict[str, Any]:
         "could_be_known_but_escalated": sum(not one.recommended for one in known),
         **effort([one.answer for one in tried]),
     }
+
+
+def holds(tried: Sequence[Tried]) -> bool:
+    """Whether as many are right as the confidence said, give or take chance: a sum of independent draws, each of p."""
+    judged = [(one.answer.advice.confidence, one.right) for one in tried if one.right is not None]
+    surplus = sum(right - sure for sure, right in judged)
+    return abs(surplus) <= _CHANCE * math.sqrt(sum(sure * (1 - sure) for sure, _ in judged))
 
 
 def row_of(one: Tried) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fitting the confidence: from a dataset, or from what a team said of its decisions. `pulseguard calibrate`.
+"""Fitting the confidence: from datasets, or from a team's verdicts or past. `pulseguard calibrate`.
 
 scikit-learn (pulseguard[calibrate]) is needed here and nowhere else; what runs is a file of a dozen numbers.
 """
@@ -18,11 +18,13 @@ from pipeline.dataset import Case, headline
 from pipeline.errors import Misconfigured, Rejected
 from pipeline.evaluate import Shelf, auroc, brier, calibration_error, run
 from pipeline.index import Index
-from schemas import Decision, Incident, Signals
+from schemas import Action, Decision, Evidence, Feedback, Incident, Signals
 
 FOLDS = 5
-LEAST = 60
+LEAST = 30
 """Samples below which a fit says more of chance than of confidence."""
+PRIOR = 20
+"""How many verdicts the confidence in force counts for, where a team's own move it: deploy/RETRIEVAL.md."""
 RIGHT = ("similarity", "clearance", "lead", "coverage", "exact", "distinct")
 RELEVANT = ("similarity", "lead", "coverage", "exact", "distinct")
 """The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md."""
@@ -115,48 +117,102 @@ def _balanced(samples: Sequence[Sample], total: float) -> list[Sample]:
     ]
 
 
-def samples_of_feedback(judged: Sequence[tuple[Decision, str, bool | None]]) -> list[Sample]:
-    """Samples of decisions, each with a verdict and whether the advice worked; the newest verdict on one counts.
+def borne_out(advised: str, done: Action | None, *, worked: bool | None) -> bool | None:
+    """Whether the action ``advised`` is the one that was ``done``, and did not fail; None where nobody can say.
 
-    Accepted: the incident it rests on was the right one. Rejected or corrected: it was not; whether any other was
-    relevant, nobody said. A verdict on an escalation, or on advice that rests on a farther one, says nothing of the
-    nearest incident; and advice that was accepted and did not work is no reason to trust it.
+    Of something else than what failed it is not known whether it would have helped.
     """
-    newest = {decision.id: (decision, verdict, worked) for decision, verdict, worked in judged}
+    if done is None:
+        return None
+    same = done.name == advised
+    return None if worked is False and not same else same and worked is not False
+
+
+def first_borne_out(evidence: Sequence[Evidence], done: Action | None, *, worked: bool | None) -> bool | None:
+    """The same of the action of the nearest incident; None where it names none, or one that failed then."""
+    if not evidence or evidence[0].action is None or evidence[0].outcome == "failed":
+        return None
+    return borne_out(evidence[0].action.name, done, worked=worked)
+
+
+def samples_of_feedback(judged: Sequence[tuple[Decision, Feedback]]) -> list[Sample]:
+    """Samples of decisions, each with a verdict; the newest verdict on one counts.
+
+    Accepted, or corrected in no more than parameters: the nearest incident was the right one, unless the advice did
+    not work. Otherwise rejected or corrected: it was not; whether any other was relevant, nobody said. Of an escalation
+    only a correction tells, by what was done. Advice that rests on a farther incident says nothing of the nearest.
+    """
+    newest = {decision.id: (decision, feedback) for decision, feedback in judged}
     return [
-        Sample(decision.fingerprint, decision.signals, None, verdict == "accept" and worked is not False)
-        for decision, verdict, worked in newest.values()
-        if decision.verdict == "recommend"
-        and decision.evidence
-        and decision.matched_incident == decision.evidence[0].incident_id
+        Sample(decision.fingerprint, decision.signals, None, right)
+        for decision, feedback in newest.values()
+        if (right := _judged(decision, feedback)) is not None
     ]
 
 
-def fit(samples: Sequence[Sample], fitted_on: str, now: Calibration) -> Calibration:
-    """Both models, by penalised maximum likelihood; that of relevance is the one ``now`` in force where nobody said.
+def _judged(decision: Decision, feedback: Feedback) -> bool | None:
+    found = first_borne_out(decision.evidence, feedback.action, worked=feedback.worked)
+    if decision.verdict == "escalate":
+        return found if feedback.verdict == "correct" else None
+    if not decision.evidence or decision.matched_incident != decision.evidence[0].incident_id:
+        return None
+    if feedback.verdict == "accept":
+        return feedback.worked is not False
+    return feedback.verdict == "correct" and found is True
 
-    Raises `Rejected` where there is too little to learn from.
+
+def fit(
+    samples: Sequence[Sample], fitted_on: str, now: Calibration, unjudged: Sequence[Signals] = ()
+) -> Calibration:  # fmt: skip
+    """Both models, by penalised maximum likelihood. Raises `Rejected` where there is too little to learn from.
+
+    Where samples say what is relevant, both are fitted anew. What a team says of the first incident alone moves the one
+    ``now`` in force, which counts as `PRIOR` verdicts more; and as the verdict on decisions with ``unjudged`` signals:
+    on what was not advised, hardly anybody gives one, and a fit on advice alone would trust the unknown as much.
     """
     if len(samples) < LEAST:
         raise Rejected(f"{len(samples)} samples are too few to fit on: at least {LEAST}")
+    return _fit(samples, fitted_on, now, unjudged)
+
+
+def _fit(samples: Sequence[Sample], fitted_on: str, now: Calibration, unjudged: Sequence[Signals]) -> Calibration:
     said = [sample for sample in samples if sample.relevant is not None]
-    return Calibration(
-        fitted_on,
-        _logistic(said, RELEVANT, [bool(sample.relevant) for sample in said]) if said else now.relevant,
-        _logistic(samples, RIGHT, [sample.right for sample in samples]),
-    )
+    if said:
+        relevant = _logistic(said, RELEVANT, lambda sample: bool(sample.relevant))
+        return Calibration(fitted_on, relevant, _logistic(samples, RIGHT, lambda sample: sample.right))
+    moved = _logistic(samples, RIGHT, lambda sample: sample.right, _in_force(samples, unjudged, now))
+    # What was counted before stays counted: few verdicts, all of them on advice, bear out less at either end.
+    least, most = min(moved.least, now.right.least), max(moved.most, now.right.most)
+    return Calibration(fitted_on, now.relevant, msgspec.structs.replace(moved, least=least, most=most))
 
 
-def held_out(samples: Sequence[Sample], now: Calibration) -> list[Trust]:
+def _in_force(samples: Sequence[Sample], unjudged: Sequence[Signals], now: Calibration) -> list[Sample]:
+    """What is in force, as samples: each set of signals is right with its probability, and wrong with the rest.
+
+    Those ``unjudged`` weigh together no more than the ``samples``.
+    """
+    share = min(1.0, len(samples) / max(len(unjudged), 1))
+    weighed = [(sample.signals, PRIOR / len(samples)) for sample in samples] + [(one, share) for one in unjudged]
+    sure = [(signals, weight, trust(signals, now).right) for signals, weight in weighed]
+    return [
+        Sample("in force", signals, None, right, weight * (p if right else 1 - p))
+        for signals, weight, p in sure
+        for right in (True, False)
+    ]
+
+
+def held_out(samples: Sequence[Sample], now: Calibration, unjudged: Sequence[Signals] = ()) -> list[Trust]:
     """What calibrations say of each sample that were fitted without its fold, that is without its group."""
-    fitted = [fit([s for s in samples if _fold(s.group) != fold], "a fold", now) for fold in range(FOLDS)]
+    fitted = [_fit([s for s in samples if _fold(s.group) != fold], "a fold", now, unjudged) for fold in range(FOLDS)]
     return [trust(sample.signals, fitted[_fold(sample.group)]) for sample in samples]
 
 
-def compare(samples: Sequence[Sample], now: Calibration, seed: int = 1) -> Comparison:
+def compare(
+    samples: Sequence[Sample], now: Calibration, unjudged: Sequence[Signals] = (), seed: int = 1
+) -> Comparison:  # fmt: skip
     """The confidence in force against new ones, each judged on the fold that it has not seen."""
     said_now = [trust(sample.signals, now).right for sample in samples]
-    said_new = [one.right for one in held_out(samples, now)]
+    said_new = [one.right for one in held_out(samples, now, unjudged)]
     right, weights = [sample.right for sample in samples], [sample.weight for sample in samples]
     taken: dict[str, list[float]] = defaultdict(list)
     for sample, before, after in zip(samples, said_now, said_new, strict=True):
@@ -200,17 +256,22 @@ def _interval(groups: Sequence[Sequence[float]], seed: int) -> tuple[float, floa
     return means[int(0.025 * _ROUNDS)], means[int(0.975 * _ROUNDS)]
 
 
-def _logistic(samples: Sequence[Sample], names: Sequence[str], labels: Sequence[bool]) -> Logistic:
+def _logistic(
+    samples: Sequence[Sample], names: Sequence[str], label: Callable[[Sample], bool], prior: Sequence[Sample] = ()
+) -> Logistic:  # fmt: skip
     """A model in which no signal counts against the first one: one whose weight comes out negative is left out.
 
-    Each of them speaks for it; a negative weight is chance, or what another signal has already said.
+    Each of them speaks for it; a negative weight is chance, or what another signal has already said. The ``prior`` is
+    fitted on with the samples, and bears nothing out.
     """
+    fitted_on = [*samples, *prior]
+    labels = [label(sample) for sample in fitted_on]
     if len(set(labels)) == 1:
         raise Rejected("every sample says the same: there is nothing to tell apart")
     weights: dict[str, float] = {}
     kept = list(names)
     while kept:
-        intercept, weights = _fitted(samples, kept, labels)
+        intercept, weights = _fitted(fitted_on, kept, labels)
         if all(weight >= 0 for weight in weights.values()):
             break
         kept.remove(min(kept, key=weights.__getitem__))
@@ -242,7 +303,7 @@ def _fitted(
     except ImportError as exc:
         raise Misconfigured("pulseguard[calibrate]", "is not installed: fitting needs scikit-learn") from exc
     rows = [[features_of(sample.signals)[name] for name in names] for sample in samples]
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1000))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit(rows, labels, logisticregression__sample_weight=[sample.weight for sample in samples])
     scale, logistic = model[0], model[-1]
     weights = logistic.coef_[0] / scale.scale_

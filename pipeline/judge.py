@@ -9,14 +9,15 @@ import msgspec
 from rich.console import Console
 from rich.table import Column, Table
 
+from pipeline import backtest, engines, evaluate, measure, replay, report
 from pipeline import calibrate as fitting
-from pipeline import engines, evaluate, measure, replay, report
 from pipeline.confidence import Calibration, load_calibration
 from pipeline.console import PassedOver, err, json_line, opened_record, plain, writable
 from pipeline.dataset import headline, read_dataset
+from pipeline.errors import Rejected
 from pipeline.evaluate import Difference, Outcome
 from pipeline.settings import Settings
-from schemas import Engine
+from schemas import Engine, Signals
 
 COMPARED = tuple(name for name in report.MEANING if name not in {"cases", "with_relevant"})
 
@@ -77,19 +78,32 @@ async def evaluate_dataset(
     passed_over.settle()
 
 
-async def calibrate(settings: Settings, datasets: Sequence[Path], write: Path, out: Console) -> None:
-    """Fit, compare on held-out folds, write. Raises `Rejected` where there is too little to fit on."""
+async def calibrate(
+    settings: Settings, datasets: Sequence[Path], write: Path, out: Console, history: Path | None = None
+) -> None:  # fmt: skip
+    """Fit, compare on held-out folds, write. Raises `Rejected` where there is too little to fit on.
+
+    Anew on the ``datasets``; else what is in force moves, by the ``history`` of a team's incidents or by its verdicts.
+    """
     writable(write)
+    unjudged: Sequence[Signals] = ()
+    if datasets and history is not None:
+        raise Rejected("--dataset fits anew, --history moves what is in force: one of them")
     if datasets:
         said = ", ".join(map(str, datasets))
         with err.status("asking each dataset in all ways …"):
             samples = await measure.samples(settings, datasets, _note)
+    elif history is not None:
+        said = str(history)
+        with err.status("asking about each incident with the earlier ones …"):
+            samples = await backtest.samples(settings, history)
     else:
-        said, samples = "feedback", await _feedback()
+        said = "feedback"
+        samples, unjudged = await _feedback()
     now = load_calibration(settings.calibration_file)
     with err.status("fitting …"):
-        calibration, compared = fitting.fit(samples, said, now), fitting.compare(samples, now)
-        held = fitting.figures_held_out(samples, now)
+        calibration, compared = fitting.fit(samples, said, now, unjudged), fitting.compare(samples, now, unjudged)
+        held = fitting.figures_held_out(samples, now) if datasets else {}
     table = Table("on held-out folds", "in force", "new", title=plain(f"{len(samples)} samples of {said}"))
     for name in ("brier", "ece", "auroc"):
         pair = (getattr(compared, f"{name}_now"), getattr(compared, f"{name}_new"))
@@ -125,9 +139,12 @@ def _by_dataset(held: Mapping[str, Mapping[str, float | None]]) -> Table:
     return table
 
 
-async def _feedback() -> list[fitting.Sample]:
+async def _feedback() -> tuple[list[fitting.Sample], list[Signals]]:
+    """What verdicts say, and the signals of as many of the newest escalations, the newest of each fingerprint."""
     async with opened_record() as record:
-        return fitting.samples_of_feedback(await record.judged_decisions())
+        samples = fitting.samples_of_feedback(await record.judged_decisions())
+        asked = await record.decisions(limit=max(len(samples), 1), verdict="escalate")
+    return samples, list({decision.fingerprint: decision.signals for decision in reversed(asked)}.values())
 
 
 def _comparison(compared: Mapping[str, Difference], one: str = "this one", other: str = "the other") -> Table:

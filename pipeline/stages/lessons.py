@@ -77,13 +77,13 @@ def _takes_back(one: Said, other: Said) -> bool:
     return about and other.is_bare_acceptance and one.body.verdict != "accept"
 
 
-def judged_of(rows: Iterable[Any]) -> list[tuple[Decision, str, bool | None]]:
-    """The rows of `JUDGED` in the order in which they were given: decision, verdict, and whether the advice worked."""
+def judged_of(rows: Iterable[Any]) -> list[tuple[Decision, Feedback]]:
+    """The rows of `JUDGED` in the order in which the verdicts were given."""
 
-    def read(row: Any) -> tuple[datetime, tuple[Decision, str, bool | None]]:
+    def read(row: Any) -> tuple[datetime, tuple[Decision, Feedback]]:
         said = msgspec.json.decode(row["body"], type=Feedback)
         decision = msgspec.json.decode(row["published"], type=Decision)
-        return said.created_at or row["created_at"], (decision, said.verdict, said.worked)
+        return said.created_at or row["created_at"], (decision, said)
 
     return [judged for _, judged in sorted(stored("decision", rows, read), key=lambda one: one[0])]
 

@@ -269,8 +269,8 @@ class Record:
         async with self.connection() as connection:
             await connection.execute(UNLEARN, episode_id)
 
-    async def judged_decisions(self) -> list[tuple[Decision, str, bool | None]]:
-        """Every decision that a human judged, with verdict and whether the advice worked, oldest verdict first."""
+    async def judged_decisions(self) -> list[tuple[Decision, Feedback]]:
+        """Every decision that a human judged, with the verdict, oldest verdict first."""
         async with self.connection() as connection:
             rows = await connection.fetch(JUDGED)
         return judged_of(rows)

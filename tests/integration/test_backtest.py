@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from tests.stack import Stack, next_decision
 
 
 async def backtest(history: Path, **environment: str) -> tuple[int, str]:
+    return await command(history, "backtest", str(history), "--json", **environment)
+
+
+async def command(history: Path, *words: str, **environment: str) -> tuple[int, str]:
     home = {"PATH": os.environ["PATH"], "PULSEGUARD_HOME": str(history.parent / "home"), "COLUMNS": "160"}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pipeline", "backtest", str(history), "--json", cwd=ROOT, env=home | environment,
+        sys.executable, "-m", "pipeline", *words, cwd=ROOT, env=home | environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     async with asyncio.timeout(90):
@@ -95,6 +100,32 @@ async def test_a_file_that_cannot_be_read_is_passed_over_and_told(history: Path)
     assert "nul.json: incident 1: a string holds a NUL character" in said
     assert json.loads(next(line for line in said.splitlines() if line.startswith("{")))["incidents"] == 4
     assert "\nerror 2 files could not be read" in said
+
+
+async def test_a_past_that_the_confidence_does_not_hold_for_refits_it(tmp_path: Path):
+    """A fault that comes again and again, and that something else helped each time, is no longer advised on.
+
+    Of the nearest incident only: each names another action than the one before it. The fit says that it is better on
+    what it has not seen, and the same past replayed under it gives less advice.
+    """
+    path, fitted = tmp_path / "history.jsonl", tmp_path / "fitted.json"
+    rows = [
+        incident(f"inc-{day:03}", f"{date(2026, 1, 1) + timedelta(day):%Y-%m-%d}",
+                 action={"name": ("restart_service", "scale_out", "rollback_deploy")[day % 3], "target": "doors"})
+        for day in range(45)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, before = await backtest(path)
+    assert code == 0, before
+    assert f"pulseguard calibrate --history {path}" in before
+    code, said = await command(path, "calibrate", "--history", str(path), "--write", str(fitted))
+    assert code == 0, said
+    assert "it is better." in said
+    code, after = await backtest(path, CALIBRATION_FILE=str(fitted))
+    first, then = (json.loads(told.splitlines()[-1]) for told in (before, after))
+    assert then["recommended"] < first["recommended"] / 2
+    code, said = await command(path, "calibrate", "--history", str(path), "--dataset", ".", "--write", str(fitted))
+    assert (code, "one of them" in said) == (2, True), said
 
 
 async def test_a_history_without_times_is_refused(tmp_path: Path):

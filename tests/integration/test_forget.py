@@ -171,7 +171,7 @@ async def test_what_was_judged_stays_and_teaches(record: Record) -> None:
     await record.save_feedback(verdict)
     await forget(record, AT_ONCE)
     assert await left(record) == {"episodes": 1, "anomalies": 1, "revisions": 1, "decisions": 1, "provenance": 1}
-    assert [found.id for found, *_ in await record.judged_decisions()] == [made.id]
+    assert [found.id for found, _ in await record.judged_decisions()] == [made.id]
     (lesson,) = await record.lessons()
     assert (lesson.anomaly.error_type, lesson.resolved) == ("timeout", True)
     again = await record.record_arrivals([arrival("a-0", 0, "a")], APART)

@@ -424,7 +424,7 @@ async def test_verdicts_are_judged_in_the_order_in_which_they_were_given(record:
     for name, verdict, at in (("none", "correct", None), ("late", "reject", (old + timedelta(1)).astimezone(west)),
                               ("early", "accept", old.astimezone(east))):  # fmt: skip
         await record.save_feedback(Feedback(id=name, decision_id="dec_1", verdict=verdict, created_at=at))  # type: ignore[arg-type]
-    assert [verdict for _, verdict, _ in await record.judged_decisions()] == ["accept", "reject", "correct"]
+    assert [said.verdict for _, said in await record.judged_decisions()] == ["accept", "reject", "correct"]
 
 
 async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, database_url: str) -> None:
@@ -449,7 +449,7 @@ async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, da
         assert [incident.id for incident in await record.incidents()] == ["inc-2"]
         assert [found.id for found in await record.decisions()] == ["dec_2"]
         assert [found.decision.id for found in await record.explanations(limit=5)] == ["dec_2"]
-        assert [found.id for found, *_ in await record.judged_decisions()] == ["dec_2"]
+        assert [found.id for found, _ in await record.judged_decisions()] == ["dec_2"]
         assert [lesson.feedback.id for lesson in await record.lessons()] == ["fb_2"]
     assert {(line["event"], line["kind"], line["id"]) for line in logs} == {
         ("row_unreadable", "incident", "inc-1"), ("row_unreadable", "decision", "dec_1"),

@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.calibrate import LEAST, Sample, compare, figures_held_out, fit, samples_of_feedback
 from pipeline.confidence import FEATURES, Calibration, Logistic, Trust, load_calibration, trust
 from pipeline.dataset import Case, headline, read_dataset
 from pipeline.errors import Misconfigured, Rejected
@@ -24,13 +22,13 @@ from pipeline.evaluate import (
     figures,
     risk_coverage,
 )  # fmt: skip
-from pipeline.measure import other, read_other, samples
+from pipeline.measure import other, read_other
 from pipeline.report import MEANING, page
 from pipeline.settings import Settings
 from schemas import Anomaly, Signals
-from tests.unit.test_blocks import decision
 
 shares = st.floats(0, 1)
+HALF = Calibration("always half", Logistic(0.0, {}), Logistic(0.0, {}))
 
 
 @given(shares, shares, shares, shares, st.booleans())
@@ -87,93 +85,11 @@ def test_a_broken_calibration_is_refused_at_start(tmp_path: Path, text: str, rea
         load_calibration(str(tmp_path / "none.json"))
 
 
-HALF = Calibration("always half", Logistic(0.0, {}), Logistic(0.0, {}))
-
-
-def drawn(count: int, seed: int = 1) -> list[Sample]:
-    """Samples whose first incident is right with the probability that their similarity says."""
-    chance = random.Random(seed)
-    samples = []
-    for number in range(count):
-        similarity = chance.random()
-        right = chance.random() < similarity
-        samples.append(Sample(f"g{number}", Signals(similarity=similarity), right or chance.random() < 0.3, right))
-    return samples
-
-
-def test_a_fit_finds_the_probability_that_the_samples_were_drawn_with():
-    """Fitted on 2,000 draws, the confidence says 0.1, 0.5 and 0.9 where these were the odds, within 0.08."""
-    calibration = fit(drawn(2000), "a draw", HALF)
-    for odds in (0.1, 0.5, 0.9):
-        assert trust(Signals(similarity=odds), calibration).right == pytest.approx(odds, abs=0.08)
-
-
-def test_a_comparison_says_which_confidence_is_better_on_what_it_has_not_seen():
-    """Against one that always says half, the fit is better; against itself on new draws, hardly."""
-    compared = compare(drawn(1000), HALF)
-    assert compared.better
-    assert compared.ece_new < 0.06
-    assert compared.brier_now == pytest.approx(0.25)
-    assert not compare(drawn(1000), fit(drawn(1000, seed=2), "other draws", HALF)).better
-
-
-def test_no_signal_speaks_against_the_first_incident():
-    """Where coverage falls with being right, by chance, it is left out and not turned into a reason to doubt."""
-    samples = [msgspec.structs.replace(sample.signals, coverage=0.2 if sample.right else 0.6) for sample in drawn(1000)]
-    turned = [replace(old, signals=signals) for old, signals in zip(drawn(1000), samples, strict=True)]
-    model = fit(turned, "x", HALF).right
-    assert model.weights["similarity"] > 0
-    assert "coverage" not in model.weights
-
-
-def test_confidence_stays_within_what_was_counted():
-    """A signal beyond all samples says no more than the surest tenth of them bears out, by Laplace's rule."""
-    sure = [Sample(f"g{n}", Signals(similarity=n / 100), n >= 30, n >= 40) for n in range(100)]
-    model = fit(sure, "x", HALF).right
-    assert (model.least, model.most) == (pytest.approx(1 / 12, abs=1e-4), pytest.approx(11 / 12, abs=1e-4))
-    assert trust(Signals(similarity=9.0), Calibration("x", model, model)).right == model.most
-
-
 def test_the_shipped_calibration_is_bounded_and_weighs_no_signal_against():
     shipped = load_calibration(None)
     for model in (shipped.relevant, shipped.right):
         assert 0 < model.least < model.most < 1
         assert all(weight >= 0 for weight in model.weights.values())
-
-
-def test_what_a_team_says_of_decisions_leaves_relevance_as_it_is():
-    """A rejection says that the first incident was not the right one, and nothing of whether any other is."""
-    samples = [replace(sample, relevant=None) for sample in drawn(200)]
-    assert fit(samples, "feedback", HALF).relevant == HALF.relevant
-    assert fit(samples, "feedback", HALF).right != HALF.right
-
-
-def test_a_dataset_is_reported_by_fits_that_have_not_seen_it():
-    """Only what was asked as the dataset asks is reported, by dataset."""
-    samples = [replace(sample, of="a" if n % 3 else "b" if n % 2 else "") for n, sample in enumerate(drawn(600))]
-    found = figures_held_out(samples, HALF)
-    assert {name: figures["cases"] for name, figures in found.items()} == {"a": 400, "b": 100}
-    assert all(0.6 < (figures["auroc_right"] or 0) < 1 for figures in found.values())
-
-
-def test_too_little_is_not_fitted_on():
-    with pytest.raises(Rejected, match="too few"):
-        fit(drawn(LEAST - 1), "x", HALF)
-    with pytest.raises(Rejected, match="nothing to tell apart"):
-        fit([Sample(str(n), Signals(similarity=n / 100), relevant=True, right=True) for n in range(100)], "x", HALF)
-
-
-def test_feedback_becomes_samples():
-    """The newest verdict counts; accepted but not working is no success; escalations and farther ones tell nothing."""
-    first, second, asked, farther = (
-        msgspec.structs.replace(decision("x"), id=f"dec_{number}", verdict=verdict, matched_incident=matched)
-        for number, (verdict, matched) in enumerate(
-            [("recommend", "x"), ("recommend", "x"), ("escalate", None), ("recommend", "y")]
-        )
-    )
-    judged = [(first, "reject", None), (first, "accept", None), (second, "accept", False), (asked, "accept", True)]
-    found = samples_of_feedback([*judged, (farther, "accept", True)])
-    assert [(sample.right, sample.relevant) for sample in found] == [(True, None), (False, None)]
 
 
 def outcome(right: bool, sure: float, *, relevant: bool = True, variant: str = "", rank: int = 3) -> Outcome:
@@ -273,13 +189,6 @@ def test_a_dataset_is_read_leniently_and_refused_by_line(tmp_path: Path):
         (tmp_path / "queries.jsonl").write_bytes(raw)
         with pytest.raises(Rejected, match=rf"queries\.jsonl: {reason}"):
             read_dataset(tmp_path)
-
-
-async def test_without_a_query_there_is_nothing_to_fit_on(tmp_path: Path):
-    for name in ("incidents", "queries"):
-        (tmp_path / f"{name}.jsonl").touch()
-    with pytest.raises(Rejected, match="there is no query to fit on"):
-        await samples(Settings(), [tmp_path])
 
 
 def test_the_report_is_one_page_without_anything_from_elsewhere():
