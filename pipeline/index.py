@@ -32,7 +32,7 @@ FILTERS = ("service", "error_type", "fault_class", "outcome")
 """The payload's fields that a search may be limited by."""
 _KEPT = 10_000
 """How many incidents are kept in memory as the index holds them; about 8 KB each."""
-_FORM = "8"
+_FORM = "9"
 """Changes when points are made in another way: another collection, derived anew."""
 _AT_ONCE = 64
 """Incidents that are embedded and written together."""

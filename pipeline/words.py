@@ -1,12 +1,15 @@
 """Which words an anomaly is looked up by, and by which an incident is found. Pure, and judged by `pulseguard eval`."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 from schemas import Anomaly, Incident
 
 _MAX_TEXT = 2000
+_MAX_FIELD = 20_000
+"""Characters of one field of an incident, two hundred lines, that it is found by its words in."""
 _VOLATILE = re.compile(
     r"^(instance|pod|host|hostname|node|ip|container|container_id|uid|id|endpoint|severity|priority|prometheus"
     r"|alert_?type|pager|team|tier|type)$"
@@ -85,7 +88,8 @@ def fault_of(error_type: str, service: str | None) -> str:
 
 def essence_of(incident: Incident) -> str:
     """What an incident looks like from outside, and why: the dense vector that it is found by is made of this."""
-    return ". ".join(_told(incident.title, _kind(incident), incident.symptoms, incident.root_cause))[:_MAX_TEXT]
+    looks = (incident.title, _kind(incident), incident.symptoms, incident.root_cause)
+    return ". ".join(_told(part[:_MAX_TEXT] for part in looks))[:_MAX_TEXT]
 
 
 def title_of(incident: Incident) -> str:
@@ -96,13 +100,14 @@ def title_of(incident: Incident) -> str:
 def document_of(incident: Incident) -> str:
     """All that an incident says: its sparse vector is made of this."""
     looks = (incident.title, incident.service or "", _kind(incident), incident.symptoms)
-    return ". ".join(_told(*looks, incident.root_cause, incident.diagnosis, incident.mitigation))
+    told = (*looks, incident.root_cause, incident.diagnosis, incident.mitigation)
+    return ". ".join(_told(part[:_MAX_FIELD] for part in told))
 
 
 def _kind(incident: Incident) -> str:
     return words(incident.error_type or "")
 
 
-def _told(*parts: str) -> list[str]:
+def _told(parts: Iterable[str]) -> list[str]:
     """The parts that say anything, none twice."""
-    return list(dict.fromkeys(plain(part[:_MAX_TEXT]) for part in parts if part.strip()))
+    return list(dict.fromkeys(plain(part) for part in parts if part.strip()))

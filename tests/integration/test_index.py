@@ -197,6 +197,19 @@ async def test_an_incident_is_found_by_what_was_done(plain: Settings, embedder: 
     assert first.incident_id == "work"
 
 
+async def test_what_a_long_post_mortem_says_far_behind_is_found(plain: Settings, embedder: Embedder) -> None:
+    """By its words, also behind ten thousand characters of a field."""
+    shelf = Shelf()
+    story = "The on-call engineer looked at graphs and called the network team, which looked at other graphs. " * 110
+    for name in ("a", "b", "c", "d", "e"):
+        end = "the expired certificate was renewed" if name == "c" else "the team went home"
+        shelf.put(Incident(id=name, title="Clients complain", diagnosis=f"{story} In the end {end}."))
+    async with open_index(plain, embedder) as index:
+        await index.sync(shelf)
+        ((first, *_),) = await _evidence(index, ask("certificate expired"))
+    assert first.incident_id == "c"
+
+
 async def test_a_long_story_does_not_drown_its_title(plain: Settings, embedder: Embedder) -> None:
     """An incident whose title is the query is as near as can be, however much else it tells."""
     shelf = Shelf()
