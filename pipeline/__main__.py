@@ -204,7 +204,8 @@ def stats(
         return
     table = Table(show_header=False)
     for name, value in found.items():
-        table.add_row(name.replace("_", " "), figure(value))
+        is_share = name == "judged_confidence" and value is not None
+        table.add_row(name.replace("_", " "), f"{value:.0%}" if is_share else figure(value))
     out.print(table)
 
 

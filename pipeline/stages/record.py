@@ -330,7 +330,18 @@ UPDATE episodes SET state = 'quiet' WHERE id = ANY(ARRAY(
     LIMIT $2 FOR UPDATE SKIP LOCKED
 )) RETURNING 1
 """
+# Advice held where it was accepted, or corrected in no more than parameters, and worked: the last verdict on it counts.
 _STATS = """
+WITH last AS (
+    SELECT DISTINCT ON (decision_id) decision_id, verdict, body FROM feedback
+    ORDER BY decision_id, coalesce((body->>'created_at')::timestamptz, created_at) DESC, id DESC
+), judged AS (
+    SELECT confidence_score, coalesce((last.body->>'worked')::boolean, true) AND (
+        last.verdict = 'accept'
+        OR last.verdict = 'correct' AND last.body->'action'->>'name' = decisions.body->'action'->>'name'
+    ) AS held
+    FROM last JOIN decisions ON decisions.id = decision_id AND decisions.verdict = 'recommend'
+)
 SELECT
     (SELECT count(*) FROM anomalies) AS anomalies,
     (SELECT count(*) FROM episodes) AS episodes,
@@ -344,6 +355,9 @@ SELECT
     ) AS by_verdict,
     (SELECT count(*) FROM incidents) AS incidents,
     (SELECT count(*) FROM feedback) AS feedback,
+    (SELECT count(*) FROM judged) AS judged,
+    (SELECT count(*) FROM judged WHERE held) AS judged_right,
+    (SELECT avg(confidence_score) FROM judged) AS judged_confidence,
     (SELECT count(*) FROM notifications WHERE state = 'sent') AS notifications,
     percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS median_latency_ms,
     percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99_latency_ms

@@ -331,15 +331,40 @@ async def test_pages_of_decisions_leave_none_out_and_show_none_twice(record: Rec
     assert [found.id for found in seen] == [f"dec_{i}" for i in (6, 7, 3, 4, 5, 0, 1, 2)]
 
 
+async def test_stats_say_whether_the_confidence_held(record: Record) -> None:
+    """Of recommendations with a verdict, the last one on each; escalations and what nobody judged do not count."""
+    restart, scale = Action("restart_service", "db"), Action("scale_out", "db")
+    said: list[list[tuple[str, Action | None, bool | None]]] = [
+        [("accept", None, None)],
+        [("accept", None, False)],
+        [("accept", None, None), ("reject", None, None)],
+        [("correct", restart, True)],
+        [("correct", scale, True)],
+        [],
+    ]
+    for number, verdicts in enumerate(said):
+        made = decision(f"dec_{number}", verdict="recommend", action=restart, confidence_score=0.5 + number / 10)
+        await record.save_decisions([(made, None)])
+        for place, (verdict, action, worked) in enumerate(verdicts):
+            at = NOW + timedelta(seconds=place)
+            one = Feedback(
+                id=f"{number}-{9 - place}", decision_id=made.id, verdict=verdict, action=action, worked=worked,
+                created_at=at,
+            )  # fmt: skip
+            await record.save_feedback(one)
+    await record.save_decisions([(decision("dec_asked"), None)])
+    await record.save_feedback(Feedback(id="asked", decision_id="dec_asked", verdict="accept"))
+    stats = await record.stats()
+    assert (stats["judged"], stats["judged_right"]) == (5, 2)
+    assert stats["judged_confidence"] == pytest.approx(0.7)
+
+
 async def test_stats_of_nothing(record: Record) -> None:
     """An empty record has zeros, and no latency."""
     stats = await record.stats()
-    assert (stats["anomalies"], stats["open_episodes"], stats["by_engine"], stats["median_latency_ms"]) == (
-        0,
-        0,
-        {},
-        None,
-    )
+    assert {name: value for name, value in stats.items() if value not in (0, {})} == {
+        "judged_confidence": None, "median_latency_ms": None, "p99_latency_ms": None
+    }  # fmt: skip
 
 
 async def test_an_incident_version_rises_only_with_a_change(record: Record) -> None:
