@@ -155,7 +155,7 @@ LEAKS: dict[str, tuple[str, str, str]] = {
     "yaml, quoted": ("dbPassword: 'hunter2'", "hunter2", "secret"),
     "env": ("DB_PASS=hunter2", "hunter2", "secret"),
     "env, exported": ('export PGPASSWORD="hunter2"', "hunter2", "secret"),
-    "django": (f"SECRET_KEY=django-insecure-{MIXED[:50]}", MIXED[:20], "secret"),
+    "django": (f"SECRET_KEY=django-insecure-{MIXED[:50]}", MIXED[:20], "api_key"),
     "stripe in env": (f"STRIPE_SECRET_KEY: {MIXED[:30]}", MIXED[:20], "secret"),
     "client secret": (f"client_id=x&client_secret={MIXED[:30]}", MIXED[:20], "secret"),
     "master key": (f"RAILS_MASTER_KEY={HEX[:32]}", HEX[:20], "secret"),

@@ -7,18 +7,19 @@ from hypothesis import strategies as st
 from pipeline.redact import names_secret, redacted, visible
 from tests.growth import grows_linearly
 from tests.unit.redaction import LEAKS, ORDINARY
+from tests.unit.redaction_more import MORE_LEAKS, MORE_ORDINARY
 
 
-@pytest.mark.parametrize("name", LEAKS)
+@pytest.mark.parametrize("name", LEAKS | MORE_LEAKS)
 def test_a_secret_becomes_a_placeholder_of_its_kind(name: str):
     """The secret is gone and its kind is said."""
-    text, secret, kind = LEAKS[name]
+    text, secret, kind = (LEAKS | MORE_LEAKS)[name]
     shown = redacted(visible(text))
     assert secret not in shown
     assert f"[redacted:{kind}]" in shown
 
 
-@pytest.mark.parametrize("text", ORDINARY)
+@pytest.mark.parametrize("text", ORDINARY + MORE_ORDINARY)
 def test_ordinary_alerts_stay_as_they_are(text: str):
     """Ids, addresses, times, percentages, hashes and units of systemd are no secrets."""
     assert redacted(text) == text
@@ -34,7 +35,10 @@ def test_ordinary_alerts_stay_as_they_are(text: str):
              "password:{ ", "credentials a:", "AUTH default ", "pin is ", "verification code ", "password=&a",
              "api key: ", "password (", "name: a ", "name=token ", "name=token value=",
              'key="token', "a_aA1b2", "?key=aA1", "sqlcmd ", "ldapsearch ", "SCRAM-SHA-1$1:", "scrypt:1", "DE89-",
-             "a.atlasv1.", "\\u003", "%3", "%3D", "&amp;", "&#x3", '\\"', "password was "],
+             "a.atlasv1.", "QUFB", "Ab1", "616", "Ab1-", "password: ['", "password: |\n a\n", "password: |\n ", "curl ",
+             "insert into a (password, ", "<a password ", "SIN 1 ", "a [at] a.", "$1$a$a$", "sess", "\\075",
+             "abcdefgh\n", "echo ", 'net("token", ',
+             "\\u003", "%3", "%3D", "&amp;", "&#x3", '\\"', "password was "],
 )  # fmt: skip
 def test_no_text_takes_long(unit: str):
     """Whatever a pattern begins with."""
@@ -44,7 +48,7 @@ def test_no_text_takes_long(unit: str):
 @example("0:0@tcp(")
 @example("password={value:unter2")
 @example("curl -u binpan=4111111111111111")
-@given(st.text(max_size=200) | st.sampled_from([text for text, _, _ in LEAKS.values()]))
+@given(st.text(max_size=200) | st.sampled_from([text for text, _, _ in (LEAKS | MORE_LEAKS).values()]))
 def test_twice_is_once(text: str):
     """What is redacted holds nothing to redact, and what is visible stays so."""
     assert redacted(redacted(text)) == redacted(text)
