@@ -98,11 +98,11 @@ class Catalogue:
         return None
 
     def sentence(self, action: Action) -> str:
-        """The action in words, as one sentence."""
+        """The action in words, as one sentence in one line, whatever its target is called."""
         spec = self._actions[action.name]
         values = {name: parameter.default for name, parameter in spec.parameters.items()} | action.parameters
         shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
-        return spec.sentence.format_map({"target": action.target, **shown})
+        return " ".join(spec.sentence.format_map({"target": action.target, **shown}).split())
 
 
 def load_catalogue(path: Path) -> Catalogue:

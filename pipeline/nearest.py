@@ -115,7 +115,7 @@ def aimed_at(anomaly: Anomaly, then: str | None) -> str:
 
 def symptom_of(anomaly: Anomaly) -> str:
     """What is wrong, in one sentence."""
-    text = fault_of(anomaly.error_type, anomaly.service)
+    text = " ".join(fault_of(anomaly.error_type, anomaly.service).split())
     if anomaly.spike_percentage is not None:
         text += f", {abs(anomaly.spike_percentage):g} % {'above' if anomaly.spike_percentage >= 0 else 'below'} normal"
     if anomaly.message:

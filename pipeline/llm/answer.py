@@ -20,6 +20,7 @@ PROMPT = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").re
 _MAX_TEXT = 2000
 _MAX_SEEN = 8000
 """Characters of a text that are looked at for secrets before it is cut: none is cut in two and so missed."""
+_MAX_WORD = 500
 _MAX_NAME = 200
 """Characters of a label or of a parameter, its name and its value: there are many of them."""
 _MAX_ITEMS = 50
@@ -35,7 +36,7 @@ _TURN = re.compile(r"<(?=[^\s<])|\[(?=/?(?:[A-Z]|gMASK))")
 _MADE_UP = re.compile(r"""(action|parameter|(?<!missing required )field|value) (['"`]).*\2""", re.DOTALL)
 _LINK = re.compile(
     r"(?:[a-z][a-z0-9+.-]{0,40}:[/\\]{2}|https?:(?=\s{0,4}[/\\]|\S)|www\."
-    r"|(?<![a-z])(?:javascript|vbscript|data|mailto|tel|file|slack):(?=\S))[^\s\u2039\u203a)]{0,2000}",
+    r"|(?<![a-z])(?:javascript|vbscript|data|mailto|tel|file|slack|sms|sips?|callto|facetime|magnet|intent):(?=\S))[^\s\u2039\u203a)]{0,2000}",
     re.IGNORECASE,
 )
 T = TypeVar("T")
@@ -178,7 +179,7 @@ def bounded(answer: Answer, enriched: EnrichedAnomaly, match: Evidence | None, s
     of_match = bounds[enriched.evidence.index(match)]
     done = [bound for bound, item in zip(bounds, enriched.evidence, strict=True) if _did(answer.action, item)]
     of_action = of_match if match.action is None else max(done, default=0.0)
-    return round(max(min(answer.confidence, of_match, of_action), 0.0), 4)
+    return round(max(0.0, min(answer.confidence, of_match, of_action)), 4)  # 0.0 first: it is chosen before -0.0
 
 
 def tamed(rationale: str) -> str:
@@ -239,24 +240,35 @@ def _cleaned(value: Any, redact: bool, most: int = _MAX_TEXT) -> Any:  # noqa: F
         return _told(value, redact)[:most]
     if isinstance(value, dict):
         return {
-            _told(str(key), redact)[:_MAX_NAME]: "[redacted:secret]"
-            if redact and isinstance(item, str) and names_secret(visible(str(key)))
+            _told(str(key), redact)[:_MAX_NAME]: _told_as(visible(str(key)), item)[:most]
+            if redact and isinstance(item, str)
             else _cleaned(item, redact, _MAX_NAME if isinstance(item, dict) else most)
             for key, item in list(value.items())[:_MAX_ITEMS]
         }
     return [_cleaned(item, redact) for item in value[:_MAX_ITEMS]] if isinstance(value, list) else value
 
 
+def _told_as(name: str, text: str) -> str:
+    """What the model is told of a text that is called so: the name says of some what no look at them does."""
+    if names_secret(name):
+        return "[redacted:secret]"
+    called = f"{name[:_MAX_NAME]}: "
+    both = _told(called + text, redact=True)
+    return both.removeprefix(called) if both.startswith(called) else _told(text, redact=True)
+
+
 def _told(text: str, redact: bool) -> str:  # noqa: FBT001
-    """What the model is told of a text."""
-    return _seen(text[:_MAX_SEEN], redact)
+    """What the model is told of a text. Of a long one the last word may be a secret cut in two: it goes."""
+    if len(text) > _MAX_SEEN:
+        text = text[: max(text.rfind(" ", 0, _MAX_SEEN), text.rfind("\n", 0, _MAX_SEEN), _MAX_SEEN - _MAX_WORD)]
+    return _seen(text, redact)
 
 
 @lru_cache(2048)
 def _seen(text: str, redact: bool) -> str:  # noqa: FBT001
     """Remembered: evidence is told again and again, and some thirty patterns look at each of its texts."""
     seen = visible(text)
-    return (redacted(seen) if redact else seen)[:_MAX_TEXT]
+    return (redacted(seen) if redact else seen)[: _MAX_TEXT + _MAX_NAME + 2]
 
 
 def _clean(text: str) -> str:

@@ -14,11 +14,13 @@ import pytest
 import pytest_asyncio
 
 from pipeline import settings
+from pipeline.__main__ import decision_line
 from pipeline.catalogue import load_catalogue
 from pipeline.confidence import load_calibration, trust
 from pipeline.llm import Llm, open_llm
 from pipeline.llm.answer import PROMPT, question, schema_of, tamed
 from pipeline.nearest import Advice
+from pipeline.redact import _BLANK
 from pipeline.sinks.blocks import Member, render, render_digest, render_update
 from pipeline.stages.decide import advised, compose
 from schemas import Action, Anomaly, Decision, EnrichedAnomaly, Evidence, Metric, Signals
@@ -35,11 +37,11 @@ PLACES = (
 UNTOLD = {"id", "link"}
 """Fields that no model is told."""
 LIVE = re.compile(r"<[!@#]|<https?:|<mailto:|<javascript:", re.IGNORECASE)
-LINK = re.compile(r"https?:|www\.|javascript:|data:|mailto:", re.IGNORECASE)
+LINK = re.compile(r"https?:|www\.|(?:javascript|data|mailto|sms|sip|callto|facetime|magnet):(?=\S)", re.IGNORECASE)
 
 OURS = {"Symptom", "Recommended action", "Ask a human", "Confidence", "Evidence", "Situation"}
 UNSEEN = re.compile(
-    "[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
+    "[\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\ufff9-\ufffb\u180b-\u180f\u2d7f"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e01ef]"
 )
 MARKS = "".join(chr(n) for n in range(0x300, 0x10000) if unicodedata.category(chr(n)) in {"Mn", "Me"})
@@ -134,12 +136,13 @@ def harmless(decision: Decision, enriched: EnrichedAnomaly) -> None:
         assert not UNSEEN.search(said)
         assert not PILE.search(said)
         assert len(said) < 16_000
+    assert decision_line(decision).count("\n") == 1
 
 
 def test_there_are_enough_attacks():
-    """Three hundred and fifty and more, each in every place; and a hundred answers."""
-    assert len(ATTACKS) >= 370
-    assert len(WISHES) + len(TEXTS) >= 100
+    """Four hundred and fifty and more, each in every place; and a hundred and fifty answers."""
+    assert len(ATTACKS) > 460
+    assert len(WISHES) + len(TEXTS) >= 150
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -274,6 +277,16 @@ def test_the_page_writes_text_only():
         )
 
 
+def test_the_page_hides_what_the_model_is_not_told():
+    """Each character that counts as printable and shows nothing."""
+    script = Path("pipeline/gateway/dashboard/text.js").read_text()
+    (listed,) = re.findall(r"HIDDEN = /\[\\p\{Cc\}\\p\{Cf\}(.*)\]/gu", script)
+    as_python = re.sub(r"u[{]([0-9a-f]{5})[}]", r"U000\1", listed)
+    hidden = re.compile(f"[{as_python}]")
+    for character in map(chr, [*range(0xD800), *range(0xE000, 0x20000), *range(0xE0000, 0xE0200)]):
+        assert bool(hidden.fullmatch(character)) == bool(_BLANK.fullmatch(character))
+
+
 def test_words_of_no_harm_stay_as_they_are():
     """Times, ports, percentages and paths are no links."""
     for text in (
@@ -296,3 +309,27 @@ def test_secrets_leave_in_no_question():
     for name in ("db_password", "db_pass\u200bword"):
         named = msgspec.structs.replace(one, anomaly=msgspec.structs.replace(one.anomaly, labels={name: "abc"}))
         assert "abc" not in question(named, CATALOGUE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    {"pin": "4711", "phone": "030 901820", "Authorization": "Splunk 0123456789abcdef01234567", "ssn": "123456789",
+     "db_password_old": "swordfish", "token_v2": "swordfish", "NHS number": "943 476 5919"}.items(),
+)  # fmt: skip
+def test_a_label_is_read_with_its_name(name: str, value: str):
+    """What only its name makes a secret is one; what no name makes one stays."""
+    one = attacked("label", "x")
+    asked = question(
+        msgspec.structs.replace(one, anomaly=msgspec.structs.replace(one.anomaly, labels={name: value})), CATALOGUE
+    )
+    assert value not in asked
+    assert "[redacted:" in asked
+    plain = msgspec.structs.replace(one.anomaly, labels={"build": value})
+    assert value in question(msgspec.structs.replace(one, anomaly=plain), CATALOGUE) or name == "Authorization"
+
+
+def test_a_secret_that_is_cut_in_two_leaves_with_neither_half():
+    """A long key before it makes room for it among what is told; it stands where no more is looked at."""
+    key = f"-----BEGIN PRIVATE KEY-----\n{'QUJD' * 1950}\n-----END PRIVATE KEY-----\n"
+    text = key + "x " * ((7990 - len(key)) // 2) + f"ghp_{'aB3' * 12}"
+    assert "ghp_" not in question(attacked("message", text), CATALOGUE)

@@ -169,3 +169,11 @@ def test_a_model_that_does_its_worst_is_held_to_the_evidence(
     assert not UNSEEN.search(decision.rationale)
     assert not UNSEEN.search(decision.recommended_action)
     assert not LINK.search(decision.rationale)
+
+
+def test_no_confidence_has_a_sign():
+    """A model that is sure by minus nothing is sure by nothing."""
+    one = attacked("message", "slow")
+    said = parse(json.dumps(ANSWER).replace("0.9", "-0.0"), Answer)
+    _, match = checked(said, one, CATALOGUE)
+    assert f"{bounded(said, one, match, SURE):.0%}" == "0%"

@@ -6,7 +6,7 @@ export function element(tag, className, text) {
   return node;
 }
 
-const HIDDEN = /[\p{Cc}\p{Cf}\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/gu;
+const HIDDEN = /[\p{Cc}\p{Cf}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u2d7f\u3164\uffa0\ufe00-\ufe0f\u{16fe4}\u{1d159}\u{e0100}-\u{e01ef}]/gu;
 
 // Without what turns the line around or shows nothing; a letter keeps the first four of its marks, or they cover the lines around.
 export function visible(text) {
