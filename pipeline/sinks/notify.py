@@ -37,7 +37,7 @@ async def run_slack(settings: Settings, record: Record, sender: kafka.Sender, po
     """Tell of decisions as they come, until cancelled. Ends with what a poster dies of: a bug."""
     slack = open_slack(settings)
     default = slack.channel or ("webhook" if slack.limited else "log")
-    outbox = Outbox(record, policy, default, routed=slack.channel is not None)
+    outbox = Outbox(record, policy, default, routed=slack.channel is not None, shadow=settings.shadow)
     pace = policy.limits.pace if slack.limited else 0.0
     async with asyncio.TaskGroup() as group:
         posters = _Posters(group, settings, outbox, sender, slack, pace)

@@ -18,7 +18,7 @@ from pipeline.errors import Rejected
 from pipeline.kafka import Message
 from pipeline.sinks import outbox_sql as sql
 from pipeline.sinks.blocks import Member
-from pipeline.sinks.plan import Call, Head, Kind, Sent, Told, Waiting, plan, upkeep
+from pipeline.sinks.plan import LONG, Call, Head, Kind, Sent, Told, Waiting, plan, upkeep
 from pipeline.sinks.policy import Facts, Matcher, Policy, Silence, Sources, parsed, silenced
 from pipeline.stages.episodes import ACTIVE, rank
 from pipeline.stages.record import Record
@@ -72,12 +72,18 @@ class Letter:
 class Outbox:
     """The tables ``notifications``, ``messages`` and ``silences``. Every call raises `Unavailable` in an outage."""
 
-    def __init__(self, record: Record, policy: Policy, default: str = "log", *, routed: bool = False) -> None:
-        """``default`` is the channel where a route names none; with not ``routed`` it is the only one."""
+    def __init__(
+        self, record: Record, policy: Policy, default: str = "log", *, routed: bool = False, shadow: bool = False
+    ) -> None:  # fmt: skip
+        """``default`` is the channel where a route names none; with not ``routed`` it is the only one.
+
+        In the ``shadow`` no call is planned, nor one taken over: whatever waits is muted.
+        """
         self._record = record
         self._policy = policy
         self._default = default
         self._routed = routed
+        self._shadow = shadow
         self._owner = uuid4().hex
         self._unreadable: set[str] = set()
 
@@ -130,8 +136,15 @@ class Outbox:
             now = await connection.fetchval("SELECT clock_timestamp()")
             row = await connection.fetchrow(sql.CLAIMED, channel)
             if row is not None:
-                left = LEASE - (now - row["leased_at"]).total_seconds()
-                return left if left > 0 else await self._taken_over(connection, row)
+                left: float = LEASE - (now - row["leased_at"]).total_seconds()
+                if left > 0:
+                    return left
+                if not self._shadow:
+                    return await self._taken_over(connection, row)
+            if self._shadow:
+                await connection.execute(sql.HUSH_MESSAGES, channel)
+                await connection.execute(sql.HUSH_NOTIFICATIONS, channel)
+                return LONG
             waiting = await self._waiting(connection, channel, now)
             told = await _told(connection, channel, {item.situation for item in waiting})
             said = await connection.fetch(sql.LOG, channel) if limited else []

@@ -46,6 +46,14 @@ UPDATE notifications SET state = 'muted', detail = muted.why, body = NULL, finis
 FROM unnest($2::text[], $3::text[]) AS muted (decision_id, why)
 WHERE channel = $1 AND notifications.decision_id = muted.decision_id
 """
+HUSH_MESSAGES = """
+UPDATE messages SET state = 'refused', detail = 'shadow', finished_at = now() WHERE channel = $1 AND state = 'claimed'
+"""
+HUSH_NOTIFICATIONS = """
+UPDATE notifications SET state = 'muted', body = NULL, finished_at = now(),
+    detail = CASE state WHEN 'claimed' THEN 'shadow; may have been posted before' ELSE 'shadow' END
+WHERE channel = $1 AND state IN ('waiting', 'claimed')
+"""
 LOG = "SELECT kind, claimed_at FROM messages WHERE channel = $1 AND claimed_at > now() - interval '1 hour'"
 TOLD = """
 SELECT notifications.situation_id, count(DISTINCT messages.id)::int AS messages, max(rank)::int AS worst,

@@ -391,3 +391,35 @@ async def test_in_shadow_nobody_is_told(place: Place):
         assert (states["dec_trial"], states["dec_real"][0]) == (("muted", "shadow"), "sent")
         assert len(server.posts) == 1
         assert "dec_trial" not in json.dumps(server.posts)
+
+
+async def test_in_shadow_nothing_is_told_of_what_was_there_before(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """What waited, what another was at and died, a reminder that is due and a head that is outdated: Slack is still."""
+    monkeypatch.setattr(outbox, "LEASE", 1.0)
+    file = PolicyFile(limits=Limits(burst=100, pace=0), routes=(Route(repeat=1),))
+    dead = Outbox(place.record, Policy(file), "webhook")
+
+    async def take(*names: str) -> None:
+        for name in names:
+            message = kafka.Message("decisions", 0, 0, b"k", body(name), [], 0)
+            await dead.take([News(msgspec.json.decode(body(name), type=Decision), message)])
+
+    async with slack_server() as server:
+        await place.episode("ep_1", "sit_1")
+        await self_decided(place, "dec_told", "ep_1")
+        async with sink(place, hook(place, server), file):
+            await place.ended("dec_told")
+        told = len(server.posts)
+        await take("dec_begun")
+        claim = await dead.claim("webhook")
+        assert isinstance(claim, Claim)
+        await take("dec_waits")
+        async with sink(place, replace(hook(place, server), shadow=True), file):
+            await place.send(body("dec_new"))
+            states = await place.ended("dec_begun", "dec_waits", "dec_new")
+            await asyncio.sleep(2 * notify.POLL)  # a reminder is due all the while
+        assert len(server.posts) == told
+    shadow = ("muted", "shadow")
+    begun = ("muted", "shadow; may have been posted before")
+    assert states == {"dec_told": ("sent", None), "dec_begun": begun, "dec_waits": shadow, "dec_new": shadow}
+    assert not await dead.renew(claim)
