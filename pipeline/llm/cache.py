@@ -1,10 +1,12 @@
-"""Answers to questions that were asked a moment ago."""
+"""Answers to questions that were asked a moment ago, and the turns of those that are asked now."""
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 T = TypeVar("T")
 _MOST = 1000
@@ -22,6 +24,14 @@ class Cache(Generic[T]):
         self._seconds = seconds
         self._clock = clock
         self._kept: OrderedDict[str, tuple[float, T]] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, key: str) -> asyncio.Lock:
+        """Held by who asks a question: an equal one waits, and finds the answer, or asks where there was none.
+
+        Where nothing is kept nobody waits. It lasts for as long as somebody has it.
+        """
+        return self._turns.setdefault(key, asyncio.Lock()) if self._seconds else asyncio.Lock()
 
     def get(self, key: str) -> T | None:
         """The answer to an equal question, if it is fresh."""

@@ -111,18 +111,7 @@ class Llm:
             self._prompt, question(enriched, catalogue, redact=self._redact), schema_of(enriched, catalogue), read,
             [] if calls is None else calls,
         )  # fmt: skip
-        key = key_of(self._prompt, asked.text, asked.told(), enriched.anomaly.service or "")
-        known = self._cache.get(key)
-        if known is not None:
-            asked.usage = Usage(0, 0, 0.0)
-            messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.text}]
-            said = msgspec.json.encode(known[1]).decode()
-            outcome = "the cached answer to an equal question"
-            asked.calls.append(ModelCall(messages=messages, answer=said, outcome=outcome))
-        else:
-            known = await self.ask(asked)
-            self._cache.put(key, known)
-        model, answer = known
+        model, answer = await self._answered(asked, enriched.anomaly.service or "")
         action, match = checked(answer, enriched, catalogue)
         advice = Advice(
             verdict=answer.verdict,
@@ -137,12 +126,43 @@ class Llm:
         )
         return advice if advice.verdict == "escalate" or advice.confidence >= least else _doubted(advice)
 
-    async def ask(self, asked: Question[T]) -> tuple[str, T]:
-        """Which model said what, within LLM_TIMEOUT and behind the gates that hold for all models.
+    async def _answered(self, asked: Question[Answer], service: str) -> tuple[str, Answer]:
+        """Which model said what, now or to an equal question of a moment ago; equal ones at once are asked once."""
+        deadline = _now() + self._timeout
+        key = key_of(self._prompt, asked.text, asked.told(), service)
+        turn = self._cache.turn(key)
+        await self._wait_for_an_equal(turn, deadline)
+        try:
+            known = self._cache.get(key)
+            if known is None:
+                known = await self.ask(asked, deadline)
+                self._cache.put(key, known)
+                return known
+        finally:
+            turn.release()
+        asked.usage = Usage(0, 0, 0.0)
+        messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.text}]
+        said = msgspec.json.encode(known[1]).decode()
+        outcome = "the cached answer to an equal question"
+        asked.calls.append(ModelCall(messages=messages, answer=said, outcome=outcome))
+        return known
+
+    async def _wait_for_an_equal(self, turn: asyncio.Lock, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn.acquire()
+        except TimeoutError as exc:
+            raise EngineFailed(
+                "call", f"an equal question was being asked: no answer within {self._timeout:g} s"
+            ) from exc
+
+    async def ask(self, asked: Question[T], deadline: float | None = None) -> tuple[str, T]:
+        """Which model said what, within LLM_TIMEOUT or by ``deadline``, and behind the gates that hold for all models.
 
         Raises `EngineFailed`, with what the calls have cost.
         """
-        deadline = _now() + self._timeout
+        if deadline is None:
+            deadline = _now() + self._timeout
         try:
             await self._check_budget()
             await self._take_slot(deadline)

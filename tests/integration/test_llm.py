@@ -27,7 +27,7 @@ from pipeline.confidence import Trust
 from pipeline.errors import EngineFailed, Misconfigured
 from pipeline.llm import Llm, open_llm
 from pipeline.llm.budget import Spent, nothing_spent
-from schemas import Action, Anomaly, EnrichedAnomaly, Evidence, ModelCall
+from schemas import Action, Anomaly, EnrichedAnomaly, Evidence, ModelCall, Usage
 from tests.model_server import (
     Behaviour,
     ModelServer,
@@ -52,6 +52,7 @@ from tests.model_server import (
     uncounted,
     with_status,
 )
+from tests.program import until
 
 LIMIT = 3.0
 PATIENCE = 30.0
@@ -588,6 +589,76 @@ async def test_an_equal_question_is_answered_without_a_call(
     assert second == replace(first, usage=second.usage)
     assert (second.usage.prompt_tokens, second.usage.cost_usd) == (0, 0.0)
     assert third.action.target == "orders-db"
+
+
+async def test_equal_questions_at_once_are_asked_once(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """One call, and the others have its answer and cost nothing; another question waits for none of them."""
+    other = saying(enriched, service="orders-db")
+    async with model_server(slow(0.3)) as server:
+        model = opened(server, llm_cache_seconds=300)
+        asked = [enriched, *(saying(enriched, id=f"a{n}") for n in range(9)), other]
+        advice = await asyncio.gather(*(model.advise(one, catalogue, SURE, 0.5) for one in asked))
+        assert len(server.asked) == 2
+    first, *others, _ = advice
+    assert others == [replace(first, usage=Usage(0, 0, 0.0))] * 9
+    assert first.usage.prompt_tokens
+
+
+async def test_who_asks_first_and_is_cancelled_or_fails_costs_the_others_no_answer(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """The next one asks in its place, once for all that are left; who was cancelled while it waited is none of them."""
+
+    def asking(model: Llm) -> list[asyncio.Task[Any]]:
+        return [asyncio.create_task(model.advise(enriched, catalogue, SURE, 0.5)) for _ in range(6)]
+
+    async def told(*tasks: asyncio.Task[Any]) -> list[str]:
+        said = await asyncio.gather(*tasks, return_exceptions=True)
+        return [one.engine if not isinstance(one, BaseException) else type(one).__name__ for one in said]
+
+    async with model_server(slow(0.5)) as server:
+        first, waits, *others = asking(opened(server, llm_cache_seconds=300))
+        await until(server_is_asked(server, 1), 10, "the first call")
+        first.cancel()
+        waits.cancel()
+        assert await told(first, waits, *others) == ["CancelledError"] * 2 + ["llm"] * 4
+        assert len(server.asked) == 2
+
+    async with model_server(in_turn(with_status(500), slow(0.3))) as server:
+        assert await told(*asking(opened(server, llm_cache_seconds=300))) == ["EngineFailed"] + ["llm"] * 5
+        assert len(server.asked) == 2
+
+
+async def test_who_waits_for_an_equal_question_has_the_time_of_its_own(
+    opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
+):
+    """Who came later is answered where the first one's time was over; who came with it fails with it."""
+
+    async def later() -> Any:
+        await asyncio.sleep(LIMIT / 2)
+        return await model.advise(enriched, catalogue, SURE, 0.5)
+
+    async with model_server(in_turn(slow(60), good)) as server:
+        model = opened(server, LIMIT, llm_cache_seconds=300)
+        first, second = await asyncio.gather(model.advise(enriched, catalogue, SURE, 0.5), later(),
+                                             return_exceptions=True)  # fmt: skip
+        assert isinstance(first, EngineFailed)
+        assert second.engine == "llm"
+
+    async with model_server(slow(60)) as server:
+        model = opened(server, LIMIT, llm_cache_seconds=300)
+        started = time.monotonic()
+        said = await asyncio.gather(*(model.advise(enriched, catalogue, SURE, 0.5) for _ in range(5)),
+                                    return_exceptions=True)  # fmt: skip
+        assert time.monotonic() - started < 2 * LIMIT
+        assert all(isinstance(one, EngineFailed) for one in said)
+
+
+def server_is_asked(server: ModelServer, times: int) -> Callable[[], Any]:
+    async def is_asked() -> bool:
+        return len(server.asked) >= times
+
+    return is_asked
 
 
 def saying(enriched: EnrichedAnomaly, **changes: Any) -> EnrichedAnomaly:

@@ -1,5 +1,6 @@
 """The limits of model calls, each against a clock of the test."""
 
+import weakref
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -135,6 +136,19 @@ def test_a_cache_forgets_in_time_and_in_number():
     off: Cache[int] = Cache(0, clock)
     off.put("a", 1)
     assert off.get("a") is None
+
+
+def test_a_turn_is_for_equal_questions_and_no_longer_than_somebody_has_it():
+    """Equal questions have one, others another; it is forgotten with its last holder; 0 seconds share none."""
+    cache: Cache[int] = Cache(60)
+    turn = cache.turn("a")
+    assert turn is cache.turn("a")
+    assert turn is not cache.turn("b")
+    gone = weakref.ref(turn)
+    del turn
+    assert gone() is None
+    off: Cache[int] = Cache(0)
+    assert off.turn("a") is not off.turn("a")
 
 
 def test_keys_tell_texts_apart():
