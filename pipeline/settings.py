@@ -1,49 +1,21 @@
 """The only reader of the environment: read once, cast or fail naming the variable, passed on as a value."""
 
 import ipaddress
-import math
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pipeline.checks import checked
 from pipeline.errors import Misconfigured
-
-_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@:*A-Z\[\]]+)(:\d{1,5})?")
-"""As a browser says it, which is compared letter by letter."""
-_PAGE = re.compile(r"https?://[^\s?#]+", re.IGNORECASE)
-_URL = re.compile(r"https?://[\w\[]|localhost([:/]|$)", re.IGNORECASE)
-_TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
-_PORTS = 65_535
-_DAY = 86_400
-_CENTURY = {"DAYS": 36_500, "HOURS": 36_500 * 24, "SECONDS": 36_500 * _DAY, "TIMEOUT": 36_500 * _DAY}
-"""By the end of a variable's name, where no maximum is told: what is longer overflows a date or a timer."""
-_SEGMENT_DAYS = 8
-"""Kafka deletes by whole segments, which fill for a week, and a record's clock may be a day ahead of ours."""
+from pipeline.variables import PORTS, cast_to, listed, setting
 
 _SHIPPED = Path(__file__).parent.parent
 """The folder of ``deploy``: a file that nobody named is the one that came with the program, wherever it is called."""
 
 ROLES = ("worker", "relay", "slack", "gateway")
 """What a process of ours can be; `pulseguard up` is all of them."""
-
-
-def setting(
-    variable: str, default: Any, doc: str, *, secret: bool = False, minimum: float | None = None,
-    maximum: float | None = None, cast: type | None = None,
-) -> Any:  # fmt: skip
-    """A field of `Settings` that is read from ``variable``, as the type of its default unless ``cast`` names one."""
-    cast = cast or (str if default is None else type(default))
-    if maximum is None:
-        maximum = _CENTURY.get(variable.rpartition("_")[2])
-    metadata = {"variable": variable, "doc": doc, "secret": secret, "bounds": (minimum, maximum), "cast": cast}
-    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +91,10 @@ class Settings:
         "SENTRY_CLIENT_SECRET", None, "likewise, of a Sentry integration", secret=True
     )
     slack_api_url: str = setting("SLACK_API_URL", "https://slack.com/api/", "Slack's Web API, for a proxy")
-    kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1, maximum=_PORTS)
-    http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1, maximum=_PORTS)
-    relay_port: int = setting("RELAY_PORT", 8765, "the relay's port", minimum=1, maximum=_PORTS)
-    postgres_port: int = setting("POSTGRES_PORT", 5433, "the embedded PostgreSQL's port", minimum=1, maximum=_PORTS)
+    kafka_port: int = setting("KAFKA_PORT", 9092, "the embedded broker's port", minimum=1, maximum=PORTS)
+    http_port: int = setting("HTTP_PORT", 8000, "the gateway's port", minimum=1, maximum=PORTS)
+    relay_port: int = setting("RELAY_PORT", 8765, "the relay's port", minimum=1, maximum=PORTS)
+    postgres_port: int = setting("POSTGRES_PORT", 5433, "the embedded PostgreSQL's port", minimum=1, maximum=PORTS)
     host: str = setting("PULSEGUARD_HOST", "127.0.0.1", "the address that gateway and relay listen on")
     topic_anomalies: str = setting("TOPIC_ANOMALIES", "anomalies", "where producers publish")
     topic_enriched: str = setting("TOPIC_ENRICHED", "anomalies.enriched", "anomalies that ask for a decision")
@@ -188,7 +160,7 @@ class Settings:
     kafka_session: float = setting("KAFKA_SESSION_SECONDS", 30.0, "a silent worker's partitions move on", minimum=1)
     kafka_is_embedded: bool = field(default=False, metadata={})
     metrics_port: int = setting(
-        "METRICS_PORT", 0, "/metrics and /healthz of a process that is no gateway; 0: none", minimum=0, maximum=_PORTS
+        "METRICS_PORT", 0, "/metrics and /healthz of a process that is no gateway; 0: none", minimum=0, maximum=PORTS
     )
     log_level: str = setting("LOG_LEVEL", "info", "debug, info, warning or error")
 
@@ -196,6 +168,15 @@ class Settings:
     def kafka_uses_sasl(self) -> bool:
         """Whether we say who we are."""
         return self.kafka_security.startswith("SASL_")
+
+    @property
+    def topics(self) -> list[tuple[str, str]]:
+        """Each topic's name, and the variable that sets it."""
+        return [
+            (getattr(self, item.name), item.metadata["variable"])
+            for item in fields(self)
+            if item.name.startswith("topic_") and item.metadata["cast"] is str
+        ]
 
     @property
     def origins(self) -> set[str]:
@@ -218,11 +199,6 @@ class Settings:
         return self.kafka_security.endswith("SSL")
 
 
-def listed(text: str) -> list[str]:
-    """What stands between commas. Nothing is no element: as a secret it would be everybody's."""
-    return [part for part in map(str.strip, text.split(",")) if part]
-
-
 def read(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings of this environment. Raises `Misconfigured` naming the first variable that does not parse."""
     environ = os.environ if environ is None else environ
@@ -233,127 +209,10 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         variable = item.metadata["variable"]
         raw = environ.get(variable, "").strip()
         if raw:
-            values[item.name] = _cast(variable, raw, item.metadata["cast"], *item.metadata["bounds"])
+            values[item.name] = cast_to(variable, raw, item.metadata["cast"], *item.metadata["bounds"])
         elif isinstance(item.default, Path) and item.default.is_relative_to("deploy"):
             values[item.name] = _SHIPPED / item.default
-    settings = Settings(**values)
-    _check_security(settings)
-    _check_secrets(settings)
-    _check_origins(settings)
-    _check_topics(settings)
-    settings = _retained(settings, told="retention_days" in values)
-    for variable, value in (("QDRANT_URL", settings.qdrant_url), ("LLM_API_BASE", settings.llm_api_base)):
-        if value and _URL.match(value) is None:
-            raise Misconfigured(variable, "is no URL", "http://HOST:PORT, or https://HOST")
-    if settings.page_url and _PAGE.fullmatch(settings.page_url) is None:
-        raise Misconfigured("PAGE_URL", "is no URL of a page", "https://HOST/, without ? or #")
-    if settings.slack_bot_token and not settings.slack_channel:
-        raise Misconfigured("SLACK_CHANNEL", "is not set, but SLACK_BOT_TOKEN is", "name the channel to post to")
-    return settings
-
-
-def _cast(variable: str, raw: str, cast: type, minimum: float | None, maximum: float | None) -> Any:
-    if cast is bool:
-        if raw.lower() not in _WORDS:
-            raise Misconfigured(variable, f"{raw!r} is neither yes nor no")
-        return _WORDS[raw.lower()]
-    try:
-        value = Path(raw).expanduser() if cast is Path else cast(raw)
-    except ValueError:
-        raise Misconfigured(variable, f"{raw!r} is no {'whole ' if cast is int else ''}number") from None
-    if minimum is not None and isinstance(value, int | float):
-        fault = _out_of_bounds(value, minimum, maximum)
-        if fault:
-            raise Misconfigured(variable, f"{raw} {fault}")
-    return value
-
-
-def _out_of_bounds(value: float, minimum: float, maximum: float | None) -> str | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "is not finite"
-    if maximum is not None and not minimum <= value <= maximum:
-        return f"is not from {minimum} to {maximum}"
-    return f"is below {minimum}" if value < minimum else None
-
-
-def _check_security(settings: Settings) -> None:
-    """What is half said of Kafka's security is refused: it would be left out in silence."""
-    if settings.kafka_security not in _PROTOCOLS:
-        raise Misconfigured("KAFKA_SECURITY_PROTOCOL", f"{settings.kafka_security!r} is not {_either(_PROTOCOLS)}")
-    if settings.kafka_sasl_mechanism not in _MECHANISMS:
-        raise Misconfigured("KAFKA_SASL_MECHANISM", f"{settings.kafka_sasl_mechanism!r} is not {_either(_MECHANISMS)}")
-    for variable, value in (
-        ("KAFKA_SASL_USERNAME", settings.kafka_sasl_username), ("KAFKA_SASL_PASSWORD", settings.kafka_sasl_password)
-    ):  # fmt: skip
-        if settings.kafka_uses_sasl and not value:
-            raise Misconfigured(variable, f"is not set, but KAFKA_SECURITY_PROTOCOL is {settings.kafka_security}")
-        if value and not settings.kafka_uses_sasl:
-            raise Misconfigured("KAFKA_SECURITY_PROTOCOL", f"is {settings.kafka_security}, but {variable} is set",
-                                "SASL_SSL or SASL_PLAINTEXT")  # fmt: skip
-    if bool(settings.kafka_ssl_cert) != bool(settings.kafka_ssl_key):
-        raise Misconfigured("KAFKA_SSL_KEY", "and KAFKA_SSL_CERT go together", "set both")
-    for variable, path in (
-        ("KAFKA_SSL_CA", settings.kafka_ssl_ca), ("KAFKA_SSL_CERT", settings.kafka_ssl_cert),
-        ("KAFKA_SSL_KEY", settings.kafka_ssl_key),
-    ):  # fmt: skip
-        if path and not settings.kafka_uses_tls:
-            raise Misconfigured("KAFKA_SECURITY_PROTOCOL", f"is {settings.kafka_security}, but {variable} is set",
-                                "SSL or SASL_SSL")  # fmt: skip
-        if path and not path.is_file():
-            raise Misconfigured(variable, f"there is no file {path}")
-
-
-def _check_secrets(settings: Settings) -> None:
-    """Commas alone are no secret: nothing could be signed with them, or shown."""
-    for variable, value in (
-        ("API_TOKEN", settings.api_token),
-        ("PAGERDUTY_WEBHOOK_SECRET", settings.pagerduty_webhook_secret),
-        ("SENTRY_CLIENT_SECRET", settings.sentry_client_secret),
-    ):  # fmt: skip
-        if value and not listed(value):
-            raise Misconfigured(variable, "names nothing between its commas")
-
-
-def _check_topics(settings: Settings) -> None:
-    """Of two topics with one name, what is written to the one is read from the other: a dead letter, for ever."""
-    known: dict[str, str] = {}
-    for topic, variable in topic_variables(settings):
-        if _TOPIC.fullmatch(topic) is None:
-            raise Misconfigured(variable, f"{topic!r} is no name that Kafka takes", "1 to 249 of a-z, A-Z, 0-9, . _ -")
-        if topic in known:
-            raise Misconfigured(variable, f"is {topic!r}, and {known[topic]} is, too", "each topic has its own name")
-        known[topic] = variable
-
-
-def _check_origins(settings: Settings) -> None:
-    """What no browser says would never be allowed, and nobody would know why."""
-    for origin in sorted(settings.origins):
-        if _ORIGIN.fullmatch(origin) is None:
-            raise Misconfigured("ALLOW_ORIGINS", f"{origin!r} is no origin as browsers say it",
-                                "https://HOST or https://HOST:PORT in small letters, without a path or *")  # fmt: skip
-
-
-def _retained(settings: Settings, *, told: bool) -> Settings:
-    """What Kafka may deliver again must be known: forgotten, it would be counted and decided a second time.
-
-    A retention that is too short for that is refused; one that nobody ``told`` gives way, and all is kept.
-    """
-    days = settings.retention_days
-    least = {
-        "TOPIC_RETENTION_HOURS and a segment": settings.topic_retention / 24 + _SEGMENT_DAYS,
-        "EPISODE_QUIET_SECONDS": settings.episode_quiet_seconds / _DAY,
-        "EPISODE_REOPEN_SECONDS": settings.episode_reopen_seconds / _DAY,
-    }
-    what = max(least, key=lambda name: least[name])
-    if not days or (settings.topic_retention >= 0 and days >= least[what]):
-        return settings
-    if not told:
-        return replace(settings, retention_days=0.0)
-    if settings.topic_retention < 0:
-        raise Misconfigured("RETENTION_DAYS", f"is {days:g}, but TOPIC_RETENTION_HOURS is -1: Kafka forgets nothing",
-                            "0, or how long the topics keep a record")  # fmt: skip
-    raise Misconfigured("RETENTION_DAYS", f"{days:g} is shorter than {what}: {least[what]:g} days",
-                        "more, or 0: for ever")  # fmt: skip
+    return checked(Settings(**values), told="retention_days" in values)
 
 
 def _is_loopback(host: str) -> bool:
@@ -363,22 +222,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _either(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
-
-
 def idle(settings: Settings) -> str:
     """Why nothing stands in for what is not named: seldom that none runs, often that it runs on another home."""
     return f"no `pulseguard up` runs on PULSEGUARD_HOME={settings.home.absolute()}"
-
-
-def topic_variables(settings: Settings) -> list[tuple[str, str]]:
-    """Each topic's name, and the variable that sets it."""
-    return [
-        (getattr(settings, item.name), item.metadata["variable"])
-        for item in fields(settings)
-        if item.name.startswith("topic_") and item.metadata["cast"] is str
-    ]
 
 
 def required_kafka(settings: Settings) -> Settings:

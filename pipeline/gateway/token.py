@@ -8,7 +8,8 @@ import base64
 import hmac
 from collections.abc import Collection
 
-from pipeline.settings import Settings, listed
+from pipeline.settings import Settings
+from pipeline.variables import listed
 
 
 def tokens_of(settings: Settings) -> list[bytes] | None:

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 from pipeline.errors import Misconfigured, Unavailable
 from pipeline.kafka.client import away, common, consumer_config, translated
 from pipeline.kafka.send import LARGEST_RECORD
-from pipeline.settings import Settings, topic_variables
+from pipeline.settings import Settings
 
 _HOUR_MS = 3_600_000
 _LEADERS_SECONDS = 30
@@ -28,7 +28,7 @@ _FORBIDDEN = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZ
 
 def variables(settings: Settings) -> dict[str, str]:
     """Each topic's name → the variable that sets it."""
-    return dict(topic_variables(settings))
+    return dict(settings.topics)
 
 
 async def check(settings: Settings, seconds: float = 10) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Misconfigured
-from pipeline.settings import read, setting
+from pipeline.settings import read
 from pipeline.stages.record import open_record
+from pipeline.variables import setting
 
 WRONG = {
     ("MIN_CONFIDENCE", "2"): "2 is not from 0 to 1",

@@ -23,9 +23,10 @@ from pipeline.gateway.webhooks import (
     sentry,
     zabbix,
 )
-from pipeline.settings import Settings, listed
+from pipeline.settings import Settings
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
+from pipeline.variables import listed
 from schemas import Anomaly
 
 SOURCES: dict[str, Callable[[bytes], list[Anomaly]]] = {
