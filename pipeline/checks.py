@@ -3,9 +3,10 @@
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pipeline.errors import Misconfigured
-from pipeline.variables import DAY, listed
+from pipeline.variables import DAY, PORTS, listed
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -15,7 +16,9 @@ _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^\s/?#@:*A-Z\[\]]+)(:\d{1,5})?")
 """As a browser says it, which is compared letter by letter."""
 _PAGE = re.compile(r"https?://[^\s?#]+", re.IGNORECASE)
-_URL = re.compile(r"https?://[\w\[]|localhost([:/]|$)", re.IGNORECASE)
+_SERVER = re.compile(r"https?://(\w|\[[0-9a-f:.]+\])\S*", re.IGNORECASE)
+_LOCAL = re.compile(r"localhost([:/]\S*)?", re.IGNORECASE)
+"""As Qdrant's client takes it, too."""
 _TOPIC = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")
 _SEGMENT_DAYS = 8
 """Kafka deletes by whole segments, which fill for a week, and a record's clock may be a day ahead of ours."""
@@ -89,15 +92,39 @@ def _check_urls(settings: "Settings") -> None:
     """What no client can call would be found out at the first call, and as an outage."""
     if settings.page_url and _PAGE.fullmatch(settings.page_url) is None:
         raise Misconfigured("PAGE_URL", "is no URL of a page", "https://HOST/, without ? or #")
-    for variable, value in (("QDRANT_URL", settings.qdrant_url), ("LLM_API_BASE", settings.llm_api_base)):
-        if value and _URL.match(value) is None:
-            raise Misconfigured(variable, "is no URL", "http://HOST:PORT, or https://HOST")
+    qdrant = settings.qdrant_url or ""
+    for variable, whose, url in (
+        ("QDRANT_URL", "", f"http://{qdrant}" if _LOCAL.fullmatch(qdrant) else qdrant),
+        ("LLM_API_BASE", "", settings.llm_api_base),
+        *(("LLM_FALLBACK_MODELS", f"{name!r}: its server ", server) for name, server in settings.llm_fallbacks),
+        ("SLACK_WEBHOOK_URL", "", settings.slack_webhook_url),
+        ("SLACK_API_URL", "", settings.slack_api_url),
+        ("PAGE_URL", "", settings.page_url),
+    ):  # fmt: skip
+        fault = _fault_of(url) if url else None
+        if fault:
+            raise Misconfigured(variable, f"{whose}{fault}", "http://HOST:PORT, or https://HOST")
+
+
+def _fault_of(url: str) -> str | None:
+    """Why there can be no such server. What the URL says is not repeated: it may hold a password."""
+    if _SERVER.fullmatch(url) is None:
+        return "is no URL"
+    return None if _has_port(url) else f"has a port that is not from 1 to {PORTS}"
+
+
+def _has_port(url: str) -> bool:
+    """Whether its port can be; one that is not named can."""
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _check_origins(settings: "Settings") -> None:
     """What no browser says would never be allowed, and nobody would know why."""
     for origin in sorted(settings.origins):
-        if _ORIGIN.fullmatch(origin) is None:
+        if _ORIGIN.fullmatch(origin) is None or not _has_port(origin):
             raise Misconfigured("ALLOW_ORIGINS", f"{origin!r} is no origin as browsers say it",
                                 "https://HOST or https://HOST:PORT in small letters, without a path or *")  # fmt: skip
 

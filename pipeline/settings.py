@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +12,8 @@ from pipeline.checks import checked
 from pipeline.errors import Misconfigured
 from pipeline.variables import PORTS, cast_to, listed, setting
 
+_AT = re.compile(r"(.*?)@(\w+://.*|[^@/]+:\d+(?:/.*)?)")
+"""A model's name and the URL of its server, or what is meant for one: an @ alone may be part of a name."""
 _SHIPPED = Path(__file__).parent.parent
 """The folder of ``deploy``: a file that nobody named is the one that came with the program, wherever it is called."""
 
@@ -168,6 +171,12 @@ class Settings:
     def kafka_uses_sasl(self) -> bool:
         """Whether we say who we are."""
         return self.kafka_security.startswith("SASL_")
+
+    @property
+    def llm_fallbacks(self) -> list[tuple[str, str | None]]:
+        """Each model of LLM_FALLBACK_MODELS, and the URL of its server where it names one."""
+        entries = ((entry, _AT.fullmatch(entry)) for entry in listed(self.llm_fallback_models))
+        return [(at[1], at[2]) if at else (entry, None) for entry, at in entries]
 
     @property
     def topics(self) -> list[tuple[str, str]]:

@@ -198,10 +198,9 @@ def open_models(settings: Settings) -> list[Model]:
         keepalive_timeout=known.AIOHTTP_KEEPALIVE_TIMEOUT, ttl_dns_cache=known.AIOHTTP_TTL_DNS_CACHE,
     )  # fmt: skip
     models = [Model(litellm, settings.llm_model, settings.llm_api_base, settings, connections)]
-    for entry in filter(None, (part.strip() for part in settings.llm_fallback_models.split(","))):
-        name, _, server = entry.partition("@http")
+    for name, server in settings.llm_fallbacks:
         _provider(litellm, name, "LLM_FALLBACK_MODELS")
-        models.append(Model(litellm, name, f"http{server}" if server else None, settings, connections))
+        models.append(Model(litellm, name, server, settings, connections))
     return models
 
 

@@ -5,7 +5,6 @@ No retries here: who calls owns them.
 
 from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
@@ -14,7 +13,7 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from pipeline.errors import Misconfigured, Rejected, Unavailable
+from pipeline.errors import Rejected, Unavailable
 from pipeline.later import retry_after
 from pipeline.settings import Settings
 from pipeline.sinks.blocks import Payload, readable
@@ -53,14 +52,11 @@ class Slack(Protocol):
 
 
 def open_slack(settings: Settings) -> Slack:
-    """The destination that the settings name; without any, the log. Raises `Misconfigured`."""
+    """The destination that the settings name; without any, the log."""
     bot = open_bot(settings)
     if bot is not None:
         return bot
     if settings.slack_webhook_url:
-        parts = urlsplit(settings.slack_webhook_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise Misconfigured("SLACK_WEBHOOK_URL", "is not an http(s) URL")
         return _Webhook(settings.slack_webhook_url)
     return _Log()
 

@@ -9,6 +9,8 @@ from pipeline.settings import read
 from pipeline.stages.record import open_record
 from pipeline.variables import setting
 
+NO_URL = "is no URL (http://HOST:PORT, or https://HOST)"
+NO_PORT = "has a port that is not from 1 to 65535 (http://HOST:PORT, or https://HOST)"
 WRONG = {
     ("MIN_CONFIDENCE", "2"): "2 is not from 0 to 1",
     ("MIN_CONFIDENCE", "-0.1"): "-0.1 is not from 0 to 1",
@@ -39,17 +41,33 @@ WRONG = {
     ("PAGE_URL", "pg.example"): "is no URL of a page (https://HOST/, without ? or #)",
     ("PAGE_URL", "https://pg.example/?a=b"): "is no URL of a page (https://HOST/, without ? or #)",
     ("PAGE_URL", "javascript:alert(1)"): "is no URL of a page (https://HOST/, without ? or #)",
-    ("QDRANT_URL", "foo"): "is no URL (http://HOST:PORT, or https://HOST)",
-    ("QDRANT_URL", "qdrant:6333"): "is no URL (http://HOST:PORT, or https://HOST)",
-    ("QDRANT_URL", "http://"): "is no URL (http://HOST:PORT, or https://HOST)",
-    ("LLM_API_BASE", "127.0.0.1:11434"): "is no URL (http://HOST:PORT, or https://HOST)",
+    ("QDRANT_URL", "foo"): NO_URL,
+    ("QDRANT_URL", "qdrant:6333"): NO_URL,
+    ("QDRANT_URL", "http://"): NO_URL,
+    ("LLM_API_BASE", "127.0.0.1:11434"): NO_URL,
+    ("LLM_API_BASE", "localhost:11434"): NO_URL,
+    ("LLM_API_BASE", "http://[::1/v1"): NO_URL,
+    ("LLM_API_BASE", "http://a b/v1"): NO_URL,
+    ("SLACK_WEBHOOK_URL", "hooks.slack.com/x"): NO_URL,
+    ("SLACK_WEBHOOK_URL", "ftp://hooks.slack.com/x"): NO_URL,
+    ("SLACK_API_URL", "slack.com/api/"): NO_URL,
+    ("LLM_FALLBACK_MODELS", "openai/a, openai/b@ftp://h"): f"'openai/b': its server {NO_URL}",
+    ("LLM_FALLBACK_MODELS", "openai/b@10.0.0.1:8000/v1"): f"'openai/b': its server {NO_URL}",
+    ("LLM_FALLBACK_MODELS", "openai/b@http://h:99999,openai/a"): f"'openai/b': its server {NO_PORT}",
+    **{
+        (variable, url): NO_PORT
+        for variable in ("LLM_API_BASE", "QDRANT_URL", "SLACK_WEBHOOK_URL", "SLACK_API_URL", "PAGE_URL")
+        for url in ("http://h:65536", "http://ada:pa@h:0/x", "https://[::1]:-1", "http://h:x/y")
+    },
+    ("QDRANT_URL", "localhost:99999"): NO_PORT,
 }
 
 
 @pytest.mark.parametrize(
     "origin",
     ["*", "https://*.ours.example", "null", "ours.example", "https://ours.example/", "https://ours.example/page",
-     "https://Ours.example", "https://", "https://x@ours.example", "https://ours.example:", "https://ours.example:https"],
+     "https://Ours.example", "https://", "https://x@ours.example", "https://ours.example:", "https://ours.example:https",
+     "https://ours.example:99999", "https://[::::1]"],
 )  # fmt: skip
 def test_what_no_browser_calls_an_origin_is_refused(origin: str):
     """It would match nothing, or, with a star where one is understood, everybody."""
@@ -80,6 +98,15 @@ def test_a_maximum_that_is_told_counts(told: float | None, most: float):
 def test_a_url_is_taken(url: str):
     """The last as Qdrant's client takes it."""
     assert read({"QDRANT_URL": url}).qdrant_url == url
+
+
+def test_an_at_may_be_part_of_a_models_name():
+    """What follows it is a server where it looks like one; commas alone are no model."""
+    told = "vertex_ai/claude-3@20240620, cloudflare/@cf/meta/llama,,vertex_ai/a@1@https://ada:pa@h.example/v1"
+    assert read({"LLM_FALLBACK_MODELS": told}).llm_fallbacks == [
+        ("vertex_ai/claude-3@20240620", None), ("cloudflare/@cf/meta/llama", None),
+        ("vertex_ai/a@1", "https://ada:pa@h.example/v1"),
+    ]  # fmt: skip
 
 
 def test_the_bounds_themselves_are_allowed():
