@@ -16,8 +16,9 @@ from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.console import err, json_line, opened_index, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
 from pipeline.knowledge import Loaded, Page, completed, insist, look_through
-from pipeline.llm import open_llm
-from pipeline.postmortems.assisted import Helped, helped, wanted_of
+from pipeline.llm import Llm, open_llm
+from pipeline.postmortems.assisted import NO_HELP, Helped, helped, recalled, wanted_of
+from pipeline.postmortems.readings import Readings
 from pipeline.postmortems.rules import Filled
 from pipeline.settings import Settings
 from pipeline.stages.ingest import check_text
@@ -41,8 +42,9 @@ def incidents_load(
     current = settings.read()
     files = look_through(path)
     catalogue = load_catalogue(current.actions_file)
-    if ask and current.llm_model:
-        files = run_async(_assisted(files, current, catalogue))
+    pages = [page for loaded in files for page in loaded.pages if wanted_of(page.fields)]
+    if pages:
+        files = run_async(_assisted(files, pages, current, catalogue, ask=ask))
     incidents = [incident for loaded in insist(path, files) for incident in loaded.incidents]
     _print_gaps(files, path)
     for incident in incidents:
@@ -195,30 +197,48 @@ def _write(found: Iterable[msgspec.Struct]) -> None:
     sys.stdout.writelines(map(json_line, found))
 
 
-async def _assisted(files: list[Loaded], current: Settings, catalogue: Catalogue) -> list[Loaded]:
-    """The files with what a model found in their pages; what that took is printed.
+async def _assisted(
+    files: list[Loaded], pages: list[Page], current: Settings, catalogue: Catalogue, *, ask: bool
+) -> list[Loaded]:  # fmt: skip
+    """The files with what a model found in these of their pages, now or, where it is of no help now, before.
 
     What is in our own form is taken as it is: who wrote it left out what is not there.
     """
-    pages = [page for loaded in files for page in loaded.pages if wanted_of(page.fields)]
     async with opened_record() as record:
-        llm = await asyncio.to_thread(open_llm, current, record.cost_since) if pages else None
-        if llm is None:
-            return files
-        turn = asyncio.Semaphore(current.llm_in_flight)  # who waits here is in no deadline yet
-
-        async def ask(page: Page) -> Helped:
-            async with turn:
-                return await helped(llm, page.text, page.fields, catalogue, redact=current.redact)
-
-        try:
-            with err.status(f"asking the model about {len(pages)} pages …"):
-                answers = await asyncio.gather(*map(ask, pages))
-        finally:
-            await llm.close()
-    out.print(plain(_effort(answers)), soft_wrap=True)
-    found = {id(page): answer.found for page, answer in zip(pages, answers, strict=True)}
+        readings = Readings(record)
+        llm = await asyncio.to_thread(open_llm, current, record.cost_since) if ask else None
+        answers = await _asked(llm, pages, current, catalogue, readings) if llm else [NO_HELP] * len(pages)
+        left = [page.text for page, answer in zip(pages, answers, strict=True) if answer.reading is None]
+        before = await readings.known(left)
+    found: dict[int, Filled] = {}
+    for page, answer in zip(pages, answers, strict=True):
+        found[id(page)] = answer.found
+        if page.text in before and answer.reading is None:
+            again = recalled(before[page.text], page.text, page.fields, catalogue)
+            found[id(page)] = Filled(again.fields, [*answer.found.notes, *again.notes])
     return completed(files, lambda page: found.get(id(page), Filled({}, [])))
+
+
+async def _asked(
+    llm: Llm, pages: list[Page], current: Settings, catalogue: Catalogue, readings: Readings
+) -> list[Helped]:  # fmt: skip
+    """What the model answers about each; what that took is printed."""
+    turn = asyncio.Semaphore(current.llm_in_flight)  # who waits here is in no deadline yet
+
+    async def ask(page: Page) -> Helped:
+        async with turn:
+            answer = await helped(llm, page.text, page.fields, catalogue, redact=current.redact)
+        if answer.reading is not None:
+            await readings.keep(page.text, answer.reading)
+        return answer
+
+    try:
+        with err.status(f"asking the model about {len(pages)} pages …"):
+            answers = await asyncio.gather(*map(ask, pages))
+    finally:
+        await llm.close()
+    out.print(plain(_effort(answers)), soft_wrap=True)
+    return answers
 
 
 def _effort(answers: list[Helped]) -> str:

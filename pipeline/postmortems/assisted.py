@@ -54,11 +54,19 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Helped:
-    """What a model found in a page, at what ``usage``; ``model`` is its name, None where it was not of help."""
+    """What a model found in a page, at what ``usage``; ``model`` is its name, None where it was not of help.
+
+    ``reading`` is what it answered.
+    """
 
     found: Filled
     usage: Usage
     model: str | None = None
+    reading: Reading | None = None
+
+
+NO_HELP = Helped(Filled({}, []), Usage())
+"""Where no model is asked."""
 
 
 async def helped(llm: Llm, page: str, known: Mapping[str, Any], catalogue: Catalogue, *, redact: bool) -> Helped:
@@ -72,7 +80,13 @@ async def helped(llm: Llm, page: str, known: Mapping[str, Any], catalogue: Catal
         return Helped(Filled({}, [f"no help of the model: {exc.reason}"]), exc.usage)
     found = taken(reading, parts, wanted, known, catalogue)
     notes = [f"the model was shown the first {len(parts)} paragraphs"] if cut else []
-    return Helped(Filled(found.fields, [*found.notes, *notes]), asked.usage, model)
+    return Helped(Filled(found.fields, [*found.notes, *notes]), asked.usage, model, reading)
+
+
+def recalled(reading: Reading, page: str, known: Mapping[str, Any], catalogue: Catalogue) -> Filled:
+    """What an earlier answer about the same page tells of the fields that are not ``known`` today."""
+    found = taken(reading, _shown(page)[0], wanted_of(known), known, catalogue)
+    return Filled(found.fields, ["what the model answered before counts", *found.notes])
 
 
 def wanted_of(known: Mapping[str, Any]) -> list[str]:

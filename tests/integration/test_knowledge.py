@@ -284,6 +284,38 @@ async def test_a_model_finds_in_a_page_what_no_rule_does(up: Stack, tmp_path: Pa
     assert (told["recovery_minutes"], told["outcome"], "occurred_at" in told) == (12, "resolved", False)
 
 
+async def test_what_a_model_found_stays_while_the_text_does(up: Stack, tmp_path: Path):
+    """Loaded again where the model fails, or is not asked, a page keeps what was found; the table says so.
+
+    A changed page is another one: what rules read of it is what there is. What people write down counts, as ever.
+    """
+    page = tmp_path / "lock.md"
+    text = "# Lock gate\n\nsluice-api closed no gate, and FloodGateStuck fired.\n\nWe restarted sluice-api; 12 min.\n"
+    page.write_text(text + "\n## Root cause\n\nA relay was wet.\n")
+
+    async def load(*more: str, **model: str) -> tuple[str, dict[str, Any]]:
+        code, output = await command(up, "incidents", "load", str(tmp_path), *more, **model)
+        assert code == 0, output
+        (row,) = await up.rows("SELECT body FROM incidents WHERE id = 'lock'")
+        return " ".join(output.split()), json.loads(row["body"])
+
+    async with model_server(reads) as server:
+        model = {"LLM_MODEL": "openai/played", "LLM_API_BASE": server.url}
+        output, told = await load(**model)
+    assert (told["service"], told["root_cause"]) == ("sluice-api", "A relay was wet.")
+    for more in ([], ["--no-model"]):
+        output, again = await load(*more, **model)  # nobody is there
+        assert ("1 read, 0 new or changed" in output, again) == (True, told), output
+        assert "what the model answered before counts" in re.sub(r"[^\w]+", " ", output)
+    page.write_text("---\nservice: lock-api\n---\n" + page.read_text())
+    output, given = await load()
+    assert given == told | {"service": "lock-api", "action": told["action"] | {"target": "lock-api"}}
+    page.write_text(page.read_text() + "And the pump was dry.\n")
+    output, changed = await load(**model)
+    assert (changed["service"], "symptoms" in changed) == ("lock-api", False)
+    assert "no help of the model" in re.sub(r"[^\w]+", " ", output)
+
+
 async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     """Each command finds the running parts by PULSEGUARD_HOME alone, and says what it did."""
     code, output = await command(up, "env")

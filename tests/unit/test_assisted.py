@@ -9,7 +9,7 @@ import pytest
 from pipeline.catalogue import load_catalogue
 from pipeline.errors import EngineFailed
 from pipeline.knowledge import Loaded, completed, look_through
-from pipeline.postmortems.assisted import HELPED, Reading, helped, paragraphs, taken, wanted_of
+from pipeline.postmortems.assisted import HELPED, Reading, helped, paragraphs, recalled, taken, wanted_of
 from pipeline.postmortems.rules import Filled
 from schemas import Action, Usage
 
@@ -133,6 +133,16 @@ async def test_the_model_is_shown_no_secret_and_its_failure_is_told():
     vain = Played(EngineFailed("busy", "too many", Usage(7, 0, None)))
     answer = await helped(vain, PAGE, {}, CATALOGUE, redact=True)  # type: ignore[arg-type]
     assert (answer.found.notes, answer.usage.prompt_tokens) == (["no help of the model: too many"], 7)
+
+
+def test_an_earlier_answer_is_judged_anew():
+    """What is known today, and today's catalogue, hold for it as for a new one."""
+    found = recalled(Reading(**GOOD), PAGE, {"service": "pay", "symptoms": "slow"}, CATALOGUE)
+    assert (found.fields["root_cause"], found.fields["action"]) == (PARTS[2], Action("restart_service", "pay"))
+    assert not {"service", "symptoms"} & found.fields.keys()
+    assert found.notes[0] == "what the model answered before counts"
+    gone = recalled(Reading(**GOOD | {"action": "of_old"}), PAGE, {}, CATALOGUE)
+    assert "action" not in gone.fields
 
 
 async def test_of_a_very_long_page_the_beginning_is_shown():
