@@ -6,7 +6,7 @@ model may say where the page tells it (`completed`).
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ _EVERYWHERE = frozenset(["index", "readme"])
 class Page:
     """What somebody wrote in a form that is not ours: its ``text``, and what the rules made of it.
 
-    Its ``incident`` is None where they take it for no post-mortem.
+    Its ``incident`` is None where it is taken for no post-mortem.
     """
 
     text: str
@@ -48,16 +48,21 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A file's incidents, and what was noted over it. Without incidents the notes say why, or ``fault`` does.
+    """A file's incidents, and what was ``said`` of it. Without incidents its `notes` say why, or ``fault`` does.
 
     ``fault`` is why nothing of the file could be read; None where it was. ``pages`` are those that rules had to read.
     """
 
     file: Path
     incidents: list[Incident]
-    notes: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     fault: str | None = None
     pages: list[Page] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to tell of it: which pages are no post-mortems, and what was said."""
+        return [*(_NO_POST_MORTEM for page in self.pages if page.incident is None), *self.said]
 
     def unfilled(self) -> list[str]:
         """The fields that some of its incidents lack, most telling first; where not all do, with how many."""
@@ -144,25 +149,24 @@ def completed(files: Iterable[Loaded], found: Callable[[Page], Filled]) -> list[
 
 
 def _completed(loaded: Loaded, found: Callable[[Page], Filled]) -> Loaded:
-    incidents, notes = list(loaded.incidents), list(loaded.notes)
+    incidents, said, pages = list(loaded.incidents), list(loaded.said), []
     for page in loaded.pages:
         more = found(page)
         several = f"{page.fields.get('id', 'without an id')}: " if len(loaded.pages) > 1 else ""
-        notes += [f"{several}{note}" for note in more.notes]
+        said += [f"{several}{note}" for note in more.notes]
+        incident = page.incident
         fields = page.fields | more.fields
-        if not more.fields or not any(name in fields for name in TOLD):
-            continue
-        try:
-            incident = _incident(fields, 1)
-        except Rejected as exc:
-            notes.append(f"left out, for it does not hold: {exc.reason}")
-            continue
-        if page.incident is None:
+        if more.fields and any(name in fields for name in TOLD):
+            try:
+                incident = _incident(fields, 1)
+            except Rejected as exc:
+                said.append(f"left out, for it does not hold: {exc.reason}")
+        if page.incident is not None:
+            incidents[incidents.index(page.incident)] = incident or page.incident
+        elif incident is not None:
             incidents.append(incident)
-            notes = [note for note in notes if note != _NO_POST_MORTEM]
-        else:
-            incidents[incidents.index(page.incident)] = incident
-    return Loaded(loaded.file, incidents, notes, loaded.fault, loaded.pages)
+        pages.append(replace(page, incident=incident))
+    return Loaded(loaded.file, incidents, said, loaded.fault, pages)
 
 
 def _is_knowledge(file: Path) -> bool:
@@ -198,7 +202,10 @@ def _read(source: _Source) -> Loaded:
             fields = _given(row.fields, source)
             incident = _incident(fields, number) if row.taken else None
             incidents += [incident] if incident else []
-            pages += [Page(row.page, fields, incident)] if row.page and row.page.strip() else []
+            if row.page and row.page.strip():
+                pages.append(Page(row.page, fields, incident))
+            elif not row.taken:
+                source.notes.append(_NO_POST_MORTEM)
     except UnicodeDecodeError as exc:
         fault = f"is not UTF-8, from byte {exc.start} on"
     except Rejected as exc:
@@ -285,7 +292,6 @@ def _post_mortem(markdown: str, source: _Source, given: dict[str, Any], more: _P
     read = filled(outline(markdown), more)
     fields = {"id": source.name, "title": source.title} | read.fields | given
     if not given and not any(name in read.fields for name in TOLD):
-        source.notes.append(_NO_POST_MORTEM)
         return _Row(fields, markdown, taken=False)
     source.notes.extend(read.notes)
     return _Row(fields, markdown)

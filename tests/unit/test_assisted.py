@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.catalogue import load_catalogue
 from pipeline.errors import EngineFailed
-from pipeline.knowledge import Loaded, completed, look_through
+from pipeline.knowledge import Loaded, Page, completed, look_through
 from pipeline.postmortems.assisted import HELPED, Reading, helped, paragraphs, recalled, taken, wanted_of
 from pipeline.postmortems.rules import Filled
 from schemas import Action, Usage
@@ -197,6 +197,16 @@ def test_what_a_model_finds_goes_to_its_own_page(tmp_path: Path):
     assert [(one.id, one.symptoms[:5]) for one in told.incidents] == [("a", ""), ("1", ""), ("2", "id: 2")]
     assert told.notes == ["1: vain"]
     assert completed([Loaded(tmp_path, [])], found)[0].incidents == []
+
+
+def test_each_page_that_is_no_post_mortem_is_told(tmp_path: Path):
+    """Of two in a file the model makes an incident of one; the other is still none, and who asks later is told so."""
+    pages = [Page(name, {"id": name, "title": name}, None) for name in ("a", "b")]
+    files = [Loaded(tmp_path, [], ["a remark"], pages=pages)]
+    assert len(files[0].notes) == 3
+    (told,) = completed(files, lambda page: Filled({"symptoms": "slow"} if page.text == "a" else {}, []))
+    assert [page.incident and page.incident.id for page in told.pages] == ["a", None]
+    assert told.notes == [files[0].notes[0], "a remark"]
 
 
 def test_what_a_model_finds_costs_no_incident(tmp_path: Path):
