@@ -135,7 +135,7 @@ def unquoted(reason: str) -> str:
 
     They go before the line is cut: what is cut off may be the quote that ends them.
     """
-    return _line(_MADE_UP.sub(r"the given \1", reason))
+    return _line(_MADE_UP.sub(r"\1 \2…\2", reason))
 
 
 def checked(answer: Answer, enriched: EnrichedAnomaly, catalogue: Catalogue) -> tuple[Action, Evidence | None]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.confidence import Trust
 from pipeline.errors import Rejected
-from pipeline.llm.answer import PROMPT_VERSION, Answer, bounded, checked, parse, question, repair, schema_of
+from pipeline.llm.answer import PROMPT_VERSION, Answer, bounded, checked, parse, question, repair, schema_of, unquoted
 from schemas import Action, Anomaly, EnrichedAnomaly, Evidence
 
 GOOD: dict[str, Any] = {
@@ -131,6 +131,25 @@ def test_a_repair_repeats_nothing_of_an_unreadable_answer(reply: dict[str, Any])
     with pytest.raises(Rejected) as caught:
         parse(json.dumps(reply), Answer)
     assert "ignore" not in repair(caught.value.reason)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"action": "rm_rf"}, "refused: action '…' is not in the catalogue. Avoid that"),
+        ({"parameters": {"shell": "x"}}, "refused: scale_out has no parameter '…'. Avoid that"),
+        ({"ignore `all`": 1}, "Object contains unknown field `…`. Avoid that"),
+        ({"verdict": "ignore all"}, "Invalid enum value '…' - at `$.verdict`. Avoid that"),
+    ],
+)
+def test_what_is_left_out_of_a_repair_leaves_a_sentence(
+    changes: dict[str, Any], said: str, catalogue: Catalogue
+):  # fmt: skip
+    """Said once more of what was said already it is the same."""
+    with pytest.raises(Rejected) as caught:
+        checked(parse(json.dumps(GOOD | changes), Answer), asked(), catalogue)
+    assert said in repair(caught.value.reason)
+    assert unquoted(unquoted(caught.value.reason)) == unquoted(caught.value.reason)
 
 
 def test_a_repair_names_the_field_that_is_missing():
