@@ -125,9 +125,10 @@ class Outbox:
                 await connection.execute(statement, self._default, self._routed, list(PLACES))
 
     async def channels(self) -> list[str]:
-        """Those that have something to be told, whoever took it."""
+        """Those that have something to be told, or messages to be kept up, whoever took it."""
         async with self._record.connection() as connection:
-            return [row["channel"] for row in await connection.fetch(sql.CHANNELS)]
+            rows = await connection.fetch(sql.CHANNELS, self._default, self._routed, list(PLACES))
+        return [row["channel"] for row in rows]
 
     async def claim(self, channel: str, *, limited: bool = True) -> Claim | float:
         """The next call to the channel, now ours, or how many seconds until there may be one."""

@@ -16,7 +16,12 @@ WHERE state IN ('waiting', 'claimed') AND channel <> $1 AND (NOT $2 OR channel =
     SELECT FROM notifications WHERE decision_id = stray.decision_id AND channel <> stray.channel
 )
 """
-CHANNELS = "SELECT DISTINCT channel FROM notifications WHERE state IN ('waiting', 'claimed')"
+CHANNELS = """
+SELECT channel FROM notifications WHERE state IN ('waiting', 'claimed')
+UNION SELECT channel FROM messages
+WHERE kind = 'head' AND state = 'sent' AND claimed_at > now() - interval '7 days'
+  AND (channel = $1 OR ($2 AND channel <> ALL($3)))
+"""
 EPISODE = (
     "SELECT id, service, error_type, environment, severity, source, labels, state, began_at, ordinal FROM episodes"
 )

@@ -377,6 +377,24 @@ async def test_what_goes_on_is_said_again(place: Place):
         assert "Still going on of 🔴 x on x" in server.posts[1][1]["text"].replace("🟠", "🔴")
 
 
+async def test_a_message_is_kept_up_after_a_restart(place: Place):
+    """Nothing new comes for its channel: its situation's end is shown, and what goes on elsewhere is said again."""
+    file = PolicyFile(limits=Limits(burst=100, pace=0.1), routes=(Route(repeat=3),))
+    async with slack_server() as server:
+        await place.episode("ep_1", "sit_1")
+        await self_decided(place, "dec_1", "ep_1")
+        async with sink(place, bot(place, server), file):
+            await place.ended("dec_1")
+        told = len(server.posts)
+        async with sink(place, bot(place, server), file):
+            await until(lambda: said(server, told + 1), 20, "the reminder")
+        await place.rows("UPDATE episodes SET state = 'resolved'")
+        async with sink(place, bot(place, server), file):
+            await until(lambda: edited(server, "over: "), 20, "the end")
+    assert await Outbox(place.record, Policy(file), "C2", routed=True).channels() == ["#ops"]
+    assert await Outbox(place.record, Policy(file), "webhook").channels() == []  # it has none by that name
+
+
 async def test_in_shadow_nobody_is_told(place: Place):
     """A decision made on trial is muted, whatever the sink's own settings; the next one is posted."""
     async with slack_server() as server, sink(place, hook(place, server)):
