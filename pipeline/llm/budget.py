@@ -37,8 +37,11 @@ class Budget:
         self._turn()
         now = self._now()
         if self._read_at is None or now - self._read_at >= _FRESH:
-            self._spent = max(self._spent, await self._record(self._day))
-            self._read_at = now
+            day = self._day
+            recorded = await self._record(day)
+            self._turn()
+            if day == self._day:  # calls may have ended while it was read, and so may the day
+                self._spent, self._read_at = max(self._spent, recorded), now
         return self._spent >= self._limit
 
     def add(self, cost_usd: float | None) -> None:

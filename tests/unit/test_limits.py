@@ -110,6 +110,26 @@ async def test_a_budget_holds_over_restarts_over_workers_and_for_a_day():
     assert not await other.is_spent()
 
 
+async def test_what_ends_while_the_record_is_read_counts():
+    """A call that is paid for meanwhile is not forgotten, and what a day has cost is not the next day's."""
+    clock = Clock()
+
+    async def spent(since: datetime) -> float:
+        if since.day == 1:
+            budget.add(1.0)
+            clock.now += passes
+        return 2.0 if since.day == 1 else 0.0
+
+    budget, passes = Budget(3.0, spent, clock.date), 0
+    assert not await budget.is_spent()
+    clock.now += 31
+    assert await budget.is_spent(), "the call that ended while the record was read is forgotten"
+    budget, passes = Budget(1.0, spent, clock.date), 86_400
+    assert not await budget.is_spent(), "what was recorded is yesterday's"
+    budget.add(0.5)
+    assert not await budget.is_spent()
+
+
 async def test_without_a_budget_the_record_is_not_asked():
     """0 switches it off."""
 
