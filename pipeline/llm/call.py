@@ -81,6 +81,7 @@ class Model:
         self.breaker = Breaker(settings.llm_breaker_failures, settings.llm_breaker_seconds)
         self._litellm = litellm
         self._timeout = settings.llm_timeout + 1
+        self._least = settings.llm_timeout / (1 + len(settings.llm_fallbacks)) / 2
         self._base = {"api_base": api_base} if api_base else {}
         if api_base and _provider(litellm, name) == "openai":
             # A local server asks for no key, the client insists on one. Other providers read their own variables.
@@ -115,13 +116,15 @@ class Model:
         """The reply, before ``deadline`` of the loop's clock. Raises `FormRefused` and `CallFailed`.
 
         Any reply closes the circuit, nonsense too: who writes an alert must not be able to open it for everybody.
+        Silence for less than half of its share of LLM_TIMEOUT does not open it: the rest went by in a queue of ours.
         """
         seconds = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
                 reply = await self._ask(turns, form)
         except TimeoutError as exc:
-            self.breaker.failed()
+            if seconds >= self._least:
+                self.breaker.failed()
             raise CallFailed(f"the model gave no answer within {seconds:.1f} s", cost=self._guess(turns)) from exc
         except (*self._litellm.LITELLM_EXCEPTION_TYPES, *_UNCHECKED) as exc:
             status = getattr(exc, "status_code", None)

@@ -550,6 +550,18 @@ async def test_an_advice_that_failed_costs_what_its_calls_cost(
     assert caught.value.usage.cost_usd == pytest.approx(2 * 760 / 1e6)
 
 
+async def test_a_queue_of_ours_is_no_failure_of_the_model(opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue):
+    """Those that had too little time left when their turn came fail; the model that is well goes on being asked."""
+    async with model_server(in_turn(good, slow(1.2 * LIMIT))) as server:
+        model = opened(server, 2 * LIMIT, in_flight=2, llm_breaker_failures=2)
+        await model.advise(enriched, catalogue, SURE, 0.5)  # the first call of all takes a while to begin
+        asked = [saying(enriched, error_type=f"fault_{number}") for number in range(5)]
+        said = await asyncio.gather(*(model.advise(one, catalogue, SURE, 0.5) for one in asked[:4]),
+                                    return_exceptions=True)  # fmt: skip
+        assert [getattr(one, "failure", "none") for one in said] == ["none", "none", "call", "call"], said
+        assert (await model.advise(asked[4], catalogue, SURE, 0.5)).engine == "llm"
+
+
 async def test_a_model_that_keeps_failing_is_left_alone_and_tried_again(
     opened: Any, enriched: EnrichedAnomaly, catalogue: Catalogue
 ):
