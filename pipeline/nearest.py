@@ -144,9 +144,9 @@ def _unsure(evidence: Sequence[Evidence], sure: Trust) -> str:
 
 
 def _warning(action: str, near: Sequence[Evidence]) -> str:
-    failed = [item for item in near if item.outcome == "failed" and item.action]
-    same = ", ".join(item.incident_id for item in failed if item.action and item.action.name == action)
-    other = ", ".join(item.incident_id for item in failed if item.action and item.action.name != action)
+    failed = [(item.incident_id, item.action.name) for item in near if item.outcome == "failed" and item.action]
+    same = ", ".join(incident for incident, name in failed if name == action)
+    other = ", ".join(incident for incident, name in failed if name != action)
     text = f" The same failed in {same}, though." if same else ""
     return text + (f" Not taken, because it failed then: {other}." if other else "")
 

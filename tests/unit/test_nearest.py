@@ -124,10 +124,13 @@ def test_an_action_is_aimed_at_what_is_broken_now(name: str, catalogue: Catalogu
     assert (advice.verdict, advice.action.target) == ("recommend", target or "the service concerned")
 
 
-def test_a_failure_of_the_same_action_is_said(catalogue: Catalogue):
-    """What failed farther away is not hidden: it is cited."""
-    advice = advised(past("A", 0.9), past("B", 0.6, outcome="failed"), catalogue=catalogue)
-    assert "failed in B" in advice.rationale
+def test_what_failed_is_said(catalogue: Catalogue):
+    """What failed farther away is not hidden: the same action is a warning, another one is why it was not taken."""
+    failed, other = past("B", 0.6, outcome="failed"), past("C", 0.5, SCALE, "failed")
+    took = "similarity 0.90, where this resolved it."
+    same, both = " The same failed in B, though.", " Not taken, because it failed then: C."
+    for near, said in (([failed], same), ([other], both), ([other, failed], same + both), ([], "")):
+        assert advised(past("A", 0.9), *near, catalogue=catalogue).rationale.endswith(took + said)
 
 
 shares = st.floats(0, 1)
