@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pipeline.errors import Rejected
 from pipeline.kafka import Headers, Message
 from pipeline.stages import ingest
+from pipeline.stages.episodes import episode_id
 from pipeline.stages.fingerprints import Fingerprints
+from pipeline.stages.situations import situation_id
 from schemas import Anomaly
 
 LIMIT = 262_144
@@ -93,6 +95,11 @@ def test_a_word_that_is_none_of_a_few_is_told_which_there_are(field: str, words:
         ingest.decode(message(body), LIMIT)
 
 
+def test_what_else_is_wrong_is_told_as_it_is():
+    with pytest.raises(Rejected, match=r"^not an anomaly: Expected `str`, got `int` - at `\$\.error_type`$"):
+        ingest.decode(message(b'{"error_type": 5}'), LIMIT)
+
+
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_are_an_anomaly_or_rejected(value: bytes):
     """No bytes raise anything but Rejected."""
@@ -111,6 +118,33 @@ def test_the_seed_event_is_a_whole_anomaly():
 def test_unknown_fields_and_deep_but_sane_nesting_are_ignored():
     value = b'{"error_type": "a", "x": {"y": [[[[{"z": "{[{["}]]]]}, "message": "[[[[{{{{"}'
     assert ingest.decode(message(value), LIMIT).message == "[[[[{{{{"
+
+
+BRACKETS = "[{" * 300
+TALKATIVE = {
+    "brackets in a text": BRACKETS,
+    "a stack trace that is cut": r"File \"C:\\a\", [{" + BRACKETS,
+    "quoted JSON": json.dumps({"a": [[[BRACKETS]]]}),
+    "a text that ends with a backslash": BRACKETS + "\\",
+}
+
+
+@pytest.mark.parametrize("name", TALKATIVE)
+def test_what_a_text_says_is_no_nesting(name: str):
+    """However many brackets, quotes and backslashes it holds, and whatever comes after it."""
+    told = {"error_type": "a", "message": TALKATIVE[name], "x": [[{"y": BRACKETS}]]}
+    assert ingest.decode(message(json.dumps(told).encode()), LIMIT).message == TALKATIVE[name]
+
+
+def test_nesting_is_counted_and_brackets_are_not():
+    """A thousand small things beside each other are as deep as one; what is a hundred deep is taken, and no deeper."""
+    beside = b'{"error_type": "a", "x": [' + b",".join([b'{"y": ["z"]}'] * 1000) + b"]}"
+    assert ingest.decode(message(beside), LIMIT).error_type == "a"
+    for opened, closed in ((b"[", b"]"), (b'{"y":', b"}")):
+        deep = [b'{"error_type": "a", "x": ' + opened * n + b"1" + closed * n + b"}" for n in (99, 100)]
+        assert ingest.decode(message(deep[0]), LIMIT).error_type == "a"
+        with pytest.raises(Rejected, match="nested deeper than 100"):
+            ingest.decode(message(deep[1]), LIMIT)
 
 
 def test_a_cloud_event_in_structured_mode_gives_its_data_and_its_id():
@@ -205,6 +239,8 @@ DIFFERENT = [
     ({"labels": {"cluster": "a"}}, {"labels": {"cluster": "b"}}),
     ({"labels": {"cluster": "a"}}, {"labels": {"namespace": "a"}}),
     ({}, {"service": "s"}),
+    ({}, {"error_type": "f"}),
+    ({"service": "s"}, {"error_type": "s", "service": "e"}),
 ]
 
 
@@ -217,5 +253,20 @@ def test_the_same_fault_has_one_fingerprint(one: dict, other: dict):
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different_faults_have_different_fingerprints(one: dict, other: dict):
     """Also where joined values would be equal."""
-    first, second = (Fingerprints().of(Anomaly(error_type="e", **fields)) for fields in (one, other))
+    first, second = (Fingerprints().of(Anomaly(**{"error_type": "e"} | fields)) for fields in (one, other))
     assert first != second
+
+
+def test_what_is_delivered_again_after_an_upgrade_is_known():
+    """Ids derive from the input alone, in every release in the same way: another id would be decided a second time."""
+    plain = Anomaly(error_type="timeout", service="db", environment="prod", labels={"cluster": "c1", "pod": "x"})
+    named = Anomaly(error_type="timeout", fingerprint="f", source="alertmanager", occurred_at=NOW)
+    assert [Fingerprints().of(anomaly) for anomaly in (plain, named)] == [
+        "fp_7857ba2e9d5ccc44f5c88efa", "fp_28ebb62259405d517dcef65e",
+    ]  # fmt: skip
+    assert [ingest.identify(anomaly, message(b"", offset=42), "AaIXft8UdNKx/0FA") for anomaly in (plain, named)] == [
+        "anm_2b37432c512fce285fcb93f0", "anm_6ee2ccbc80871c7dca801185",
+    ]  # fmt: skip
+    assert (episode_id("fp_1", "anm_1", NOW), situation_id("ep_1"), ingest.decision_id("ep_1", 2)) == (
+        "ep_b9446b89c7600c4687c2", "sit_6d1dbb0cf8e72d8bba32", "dec_c3af79d9ddedf6a9cf216c3a",
+    )  # fmt: skip
