@@ -78,6 +78,20 @@ async def test_a_flood_of_bugs_does_not_drain_the_topic():
     assert done == [3, 4, 5]
 
 
+def test_an_allowance_grows_back_and_not_beyond_its_burst(monkeypatch: pytest.MonkeyPatch):
+    """Two at once, one more every five seconds, and never more than two together."""
+    now = 1000.0
+    monkeypatch.setattr(module, "monotonic", lambda: now)
+    allowance = Allowance(2, seconds=5)
+    assert [allowance.take() for _ in range(3)] == [True, True, False]
+    now += 4
+    assert not allowance.take()
+    now += 1
+    assert [allowance.take() for _ in range(2)] == [True, False]
+    now += 3600
+    assert [allowance.take() for _ in range(3)] == [True, True, False]
+
+
 async def test_a_bug_that_waits_may_wait_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch):
     """Tried again more often than calls may be nested, a message is still done in the end."""
     monkeypatch.setattr(module, "LONGEST_WAIT", 0)
@@ -112,6 +126,25 @@ async def test_an_outage_is_waited_out_and_buries_nothing():
     await settle(batch(3), work, graves.bury)
     assert attempts == 6
     assert graves.letters == []
+
+
+async def test_who_waits_asks_ever_less_often_and_as_the_server_says(monkeypatch: pytest.MonkeyPatch):
+    """Twice as long each time, up to five seconds; where the server names a time, that."""
+    monkeypatch.undo()
+    waits: list[float] = []
+    away = iter([None] * 7 + [30.0, None])
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def attempt() -> str:
+        for retry_after in away:
+            raise Unavailable("postgres", "away", retry_after)
+        return "done"
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    assert await module.until_available(attempt) == "done"
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 30.0, 5.0]
 
 
 async def test_a_dead_letter_waits_for_kafka_too():
@@ -169,3 +202,26 @@ async def test_batches_that_overlap_are_counted_in_their_order(trouble: str):
     in_order = [offset for offset in range(9) if not (trouble == "poison" and offset == 1)]
     assert [offset for number, offset in enumerate(counted) if offset not in counted[:number]] == in_order
     assert [letter[0] for letter in graves.letters] == ([1] if trouble == "poison" else [])
+
+
+async def test_a_turn_is_over_when_all_of_its_batch_are_through():
+    """What comes next waits for no more than that: while the first batch is at work after its turn, it has its own."""
+    before, passed = asyncio.Event(), asyncio.Event()
+    turn = Turn(before, passed, 3)
+    waiting = asyncio.create_task(_through(turn, 1))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    before.set()
+    await waiting
+    with pytest.raises(Rejected):
+        async with turn(1):
+            raise Rejected("poison")
+    await _through(turn, 1)
+    assert not passed.is_set()
+    await _through(turn, 1)
+    assert passed.is_set()
+
+
+async def _through(turn: Turn, records: int) -> None:
+    async with turn(records):
+        pass
