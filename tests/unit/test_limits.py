@@ -153,6 +153,9 @@ def test_a_cache_forgets_in_time_and_in_number():
     for number in range(1001):
         cache.put(str(number), number)
     assert (cache.get("0"), cache.get("1"), cache.get("1000")) == (None, 1, 1000)
+    cache.put("1", 11)  # anew: now the second is the oldest
+    cache.put("b", 2)
+    assert (cache.get("1"), cache.get("2"), cache.get("3"), cache.get("b")) == (11, None, 3, 2)
     off: Cache[int] = Cache(0, clock)
     off.put("a", 1)
     assert off.get("a") is None

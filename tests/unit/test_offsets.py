@@ -31,6 +31,7 @@ def test_nothing_unfinished_is_ever_behind_the_commit(steps: list[tuple[str, int
         unfinished = [offset for offset in delivered if offset not in finished]
         expected = min(unfinished) if unfinished else (delivered[-1] + 1 if delivered else None)
         assert progress.committable == expected
+        assert progress.is_idle is (not unfinished)
 
 
 def test_redelivered_records_hold_the_commit_back_again():
