@@ -1,6 +1,6 @@
 """What a verdict teaches."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from pipeline.errors import Rejected
+from pipeline.kafka import Message
 from pipeline.settings import Settings
-from pipeline.stages.learn import incident_of, teach
+from pipeline.stages.learn import incident_of, learn_feedback, learn_incidents, teach
 from pipeline.stages.record import Lesson
-from schemas import Action, Anomaly, Feedback
+from schemas import Action, Anomaly, Feedback, Incident
 from tests.unit.test_blocks import decision
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -65,6 +66,24 @@ class Played:
         self.proposed: list[str] = []
         self.unlearned: list[str] = []
         self.dropped: list[str] = []
+        self.known: list[tuple[str, str | None]] = []
+        self.saved: list[str] = []
+        self.synced = 0
+
+    async def upsert_incidents(self, incidents: Sequence[Incident]) -> None:
+        self.known += [(incident.id, incident.title) for incident in incidents]
+
+    async def retire_incidents(self, ids: Sequence[str]) -> None:
+        self.known += [(name, None) for name in ids]
+
+    async def sync(self, record: object) -> None:
+        assert record is self
+        self.synced += len(self.known)
+
+    async def save_feedback(self, feedback: Feedback) -> None:
+        if feedback.decision_id != "dec_1":
+            raise Rejected("nobody made that decision")
+        self.saved.append(feedback.id)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["Played"]:
@@ -125,3 +144,51 @@ def test_an_advice_to_call_a_human_teaches_nothing():
     asked = msgspec.structs.replace(decision("slow"), action=Action("escalate_to_human", "web"))
     feedback = Feedback(id="fb", decision_id="dec_1", verdict="accept", worked=True)
     assert incident_of(Lesson(feedback, asked, Anomaly(error_type="e"), NOW, resolved=True)) is None
+
+
+async def test_who_does_not_want_lessons_gets_none() -> None:
+    """They wait: who wants them later has them."""
+    played: Any = Played("one")
+    assert await teach(played, played, Settings(learn_from_feedback=False)) == 0
+    assert (played.sent, len(played.waiting)) == ([], 1)
+
+
+def record(value: bytes | None, key: bytes | None = None) -> Message:
+    return Message("incidents", 0, 0, key, value, [], 0)
+
+
+async def test_the_last_word_on_an_incident_holds() -> None:
+    """Whether it says something else, retires it or brings it back; what cannot be read costs no other."""
+    said = [
+        record(b'{"id": "a", "title": "one"}'), record(b"{", b"b"), record(b'{"id": "a", "title": "two"}'),
+        record(b'{"id": "c", "title": "gone"}'), record(None, b"c"), record(None, b"d"),
+        record(b'{"id": "d", "title": "back"}'), record(None),
+    ]  # fmt: skip
+    played: Any = Played()
+    rejections = await learn_incidents(said, record=played, index=played)
+    assert [(message, reason[:12]) for message, reason in rejections] == [
+        (said[1], "not incident"), (said[7], "not incident"),
+    ]  # fmt: skip
+    assert sorted(played.known) == [("a", "two"), ("c", None), ("d", "back")]
+    assert played.synced == 3  # searchable at once
+
+
+async def test_of_nothing_nothing_is_learned() -> None:
+    played: Any = Played()
+    assert len(await learn_incidents([record(b"[]")], record=played, index=played)) == 1
+    assert (played.known, played.synced) == ([], 0)
+
+
+async def test_a_verdict_that_cannot_be_kept_costs_no_other() -> None:
+    """What is none and what is on no decision is rejected; the others are kept, and what waits is taught."""
+    said = [
+        record(b'{"id": "f1", "decision_id": "dec_1", "verdict": "accept"}'), record(b'{"id": "f2"}'),
+        record(b'{"id": "f3", "decision_id": "dec_none", "verdict": "accept"}'),
+        record(b'{"id": "f4", "decision_id": "dec_1", "verdict": "reject"}'),
+    ]  # fmt: skip
+    played: Any = Played("restarted")
+    rejections = await learn_feedback(said, record=played, sender=played, settings=Settings())
+    assert [(message, reason[:12]) for message, reason in rejections] == [
+        (said[1], "not feedback"), (said[2], "nobody made "),
+    ]  # fmt: skip
+    assert (played.saved, played.sent) == (["f1", "f4"], [b"inc-ep-0"])
