@@ -215,7 +215,7 @@ class Outbox:
             if why:
                 muted[decision.id] = why
             else:
-                found.append(Waiting(decision, since, facts, route, going_on))
+                found.append(Waiting(decision, since, route))
         if muted:
             await connection.execute(sql.MUTE, channel, list(muted), list(muted.values()))
         return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pipeline.sinks.policy import Facts, Limits, Route
+from pipeline.sinks.policy import Limits, Route
 from pipeline.stages.episodes import rank
 from schemas import Decision
 
@@ -23,13 +23,11 @@ _MEMORY = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A decision that nobody was told of. ``going_on``: whether its episode still fires."""
+    """A decision that nobody was told of."""
 
     decision: Decision
     since: datetime
-    facts: Facts
     route: Route
-    going_on: bool = True
 
     @property
     def situation(self) -> str:

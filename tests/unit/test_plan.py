@@ -25,7 +25,7 @@ def waiting(
     name: str, situation: str, seconds: float = 0, severity: str | None = "error", route: Route | None = None
 ) -> Waiting:  # fmt: skip
     changed = msgspec.structs.replace(decision("x"), id=name, situation_id=situation, severity=severity)
-    return Waiting(changed, at(seconds), {}, route or Route())
+    return Waiting(changed, at(seconds), route or Route())
 
 
 def told(worst: str = "error", updates: int = 0, last: float = 0) -> Told:
@@ -94,7 +94,7 @@ def test_over_the_limit_one_digest_tells_of_all_the_worst_first():
         waiting("c", "s2", 5),
         waiting("d", "s3", 6, "critical"),
     ]
-    assert plan(items, {}, log, LIMITS, at(7)) == 3 + 15 - 7
+    assert [plan(items, {}, log, LIMITS, at(now)) for now in (7, 17.5)] == [11, 0.5]  # 15 s after the first one
     call = plan(items, {}, log, LIMITS, at(18))
     assert isinstance(call, Call)
     assert (call.kind, names(call)) == ("digest", ["d", "b", "a", "c"])
