@@ -192,6 +192,15 @@ async def test_a_time_that_nobody_set_is_not_when_a_fault_began(record: Record, 
     assert root_of(situation["episodes"], Topology()) == situation["episodes"][0]["id"]
 
 
+async def test_a_situation_goes_on_over_batches(record: Record) -> None:
+    """What begins keeps it young, in both directions of time; what begins too late begins another, which goes on."""
+    found: list[str | None] = []
+    for number, seconds in enumerate((0, 250, 500, -250, 900, 1100)):
+        batch = [arrival(f"a{number}", seconds, f"fp{number}", service="s", labels={"namespace": "shop"})]
+        found += [opening.situation_id for opening in await record.record_arrivals(batch, Grouping())]
+    assert [found.index(name) for name in found] == [0, 0, 0, 0, 4, 4]
+
+
 async def test_workers_at_once_put_one_namespace_into_one_situation(record: Record) -> None:
     """Eight writers open episodes of one namespace together; a batch that comes again changes nothing."""
 
