@@ -81,6 +81,19 @@ async def test_an_opener_is_named_after_its_episode_closed(record: Record) -> No
     assert [row["opened_by"] for row in await record.episodes(state="open")] == ["d"]
 
 
+async def test_the_newest_episode_of_a_fingerprint_counts(record: Record) -> None:
+    """Wherever the older ones lie in the table: one that was written to lately is no newer for that."""
+    openings = [
+        opening for name, at in (("a", 0), ("b", 2000))
+        for opening in await record.record_arrivals([arrival(name, at)], Grouping())
+    ]  # fmt: skip
+    async with record.connection() as connection:
+        await connection.execute("UPDATE episodes SET touched_at = now() WHERE id = $1", openings[0].episode_id)
+    assert await record.record_arrivals([arrival("c", 2001)], Grouping()) == []
+    counted = {row["id"]: (row["state"], row["occurrences"]) for row in await record.episodes()}
+    assert counted == {openings[0].episode_id: ("quiet", 1), openings[1].episode_id: ("open", 2)}
+
+
 async def test_a_resolved_episode_that_fires_again_soon_is_the_same(record: Record) -> None:
     """It goes on counting where it was, and asks for no new decision."""
     first = await record.record_arrivals([arrival("a"), arrival("b", 1, status="resolved")], Grouping())
@@ -95,13 +108,16 @@ async def test_a_worse_episode_asks_again_and_the_decision_is_its_measure(record
     assert await record.record_arrivals([arrival(f"b{n}", n) for n in range(20)], Grouping()) == []
     made = decision(episode_id=opening.episode_id, occurrences=21)
     await record.save_decisions([(made, None)])
+    await record.save_decisions([(msgspec.structs.replace(made, occurrences=1), None)])  # of who was second
     assert await record.record_arrivals([arrival(f"c{n}", n) for n in range(188)], Grouping()) == []
     batch = [arrival("d", 1)]
     again = await record.record_arrivals(batch, Grouping())
     assert [(found.anomaly_id, found.revision, found.occurrences) for found in again] == [("d", 2, 210)]
     assert await record.record_arrivals(batch, Grouping()) == again
+    assert await record.record_arrivals([arrival("e", 1)], Grouping()) == []
     await record.save_decisions([(made, None)])  # late, and of the old revision: it measures nothing any more
-    assert await record.record_arrivals([arrival("e", severity="critical")], Grouping()) != []
+    assert await record.record_arrivals([arrival("f", 1)], Grouping()) == []
+    assert await record.record_arrivals([arrival("g", severity="critical")], Grouping()) != []
     assert [(row["revision"], row["state"]) for row in await record.episodes()] == [(3, "escalated")]
 
 
@@ -195,10 +211,10 @@ async def test_a_time_that_nobody_set_is_not_when_a_fault_began(record: Record, 
 async def test_a_situation_goes_on_over_batches(record: Record) -> None:
     """What begins keeps it young, in both directions of time; what begins too late begins another, which goes on."""
     found: list[str | None] = []
-    for number, seconds in enumerate((0, 250, 500, -250, 900, 1100)):
+    for number, seconds in enumerate((0, 250, 500, -250, -500, 900, 1100)):
         batch = [arrival(f"a{number}", seconds, f"fp{number}", service="s", labels={"namespace": "shop"})]
         found += [opening.situation_id for opening in await record.record_arrivals(batch, Grouping())]
-    assert [found.index(name) for name in found] == [0, 0, 0, 0, 4, 4]
+    assert [found.index(name) for name in found] == [0, 0, 0, 0, 0, 5, 5]
 
 
 async def test_workers_at_once_put_one_namespace_into_one_situation(record: Record) -> None:
