@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -126,6 +127,15 @@ async def test_a_call_for_a_human_has_no_track_record():
     await decided(played, enriched(lead=0.1), shadow=True)
     made: Decision = played.made[0][0]
     assert (made.verdict, made.track_record, made.shadow) == ("escalate", None, True)
+
+
+@pytest.mark.parametrize(("ago", "least", "most"), [(20, 20_000, 30_000), (-20, 0, 0)])
+async def test_latency_counts_from_the_arrival_in_kafka(ago: float, least: float, most: float):
+    """In milliseconds; a producer's clock that runs ahead makes none of less than nothing."""
+    played = Played()
+    came = datetime.now(UTC) - timedelta(seconds=ago)
+    await decided(played, msgspec.structs.replace(enriched(), received_at=came))
+    assert least <= played.made[0][0].latency_ms <= most
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"\xff"])
