@@ -1,7 +1,9 @@
 """What Faust's consumer hands over, and when it fetches."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,13 +11,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.structs import ConsumerRecord, TopicPartition
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from pipeline import handover
 from pipeline.handover import BatchConsumer, check_version
 from pipeline.kafka import Message
+from pipeline.offsets import Progress
 from pipeline.settle import Rejection, Turn
-from pipeline.worker import overlapping
+from pipeline.worker import in_batches, one_by_one, overlapping
 
 STORM, OTHER, ASKED = TP("anomalies", 0), TP("anomalies", 1), TP("anomalies.enriched", 0)
 
@@ -122,6 +126,117 @@ async def test_what_is_worked_on_at_once_is_limited_too(bytes_each: int, counts:
     running.cancel()
     await asyncio.wait([running])
     assert began == counts
+
+
+class Fed:
+    """An agent of the worker without Faust: three events of two records, and the work on them, which waits for `go`."""
+
+    def __init__(self, feed: str) -> None:
+        self.acknowledged: list[int] = []
+        self.began: list[int] = []
+        self.buried_after: list[list[int]] = []
+        self.go = asyncio.Event()
+        agents: list[Any] = []
+        app: Any = SimpleNamespace(
+            transport=SimpleNamespace(batch_sizes={}), topic=lambda *_, **__: None, agent=lambda *_, **__: agents.append
+        )
+        if feed == "one by one":
+            one_by_one(app, "anomalies", "fed", self._work, self._bury, in_flight=2)
+        else:
+            in_batches(app, "anomalies", "fed", self._work, self._bury)
+        self.running = asyncio.create_task(
+            agents[0](SimpleNamespace(noack=lambda: SimpleNamespace(events=self._stream)))
+        )
+
+    async def _stream(self) -> AsyncIterator[Any]:
+        for n in range(3):
+            batch = handover.Batch(STORM, records(STORM, 2, 2 * n), 3)
+            yield SimpleNamespace(message=batch, ack=partial(self.acknowledged.append, batch.offset))
+            await rounds()
+        await asyncio.Event().wait()
+
+    async def _work(self, messages: Sequence[Message]) -> list[Rejection]:
+        self.began += [message.offset for message in messages]
+        await self.go.wait()
+        return [(messages[0], "bad")] if messages[0].offset == 2 else []
+
+    async def _bury(self, *_: Any) -> None:
+        self.buried_after.append([*self.acknowledged])
+
+
+async def rounds() -> None:
+    """Let everybody go on until all wait."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("feed", "at_once"), [("in batches", [0, 1]), ("one by one", [0, 1, 2, 3])])
+async def test_an_event_is_acknowledged_once_it_is_settled(feed: str, at_once: list[int]):
+    """Done or a dead letter, and no sooner; no more is under way at once than may be, and what follows has its turn."""
+    fed = Fed(feed)
+    for _ in range(5):
+        await rounds()
+    assert (fed.began, fed.acknowledged) == (at_once, [])
+    fed.go.set()
+    async with asyncio.timeout(10):
+        while len(fed.acknowledged) < 3:
+            await asyncio.sleep(0)
+    assert (sorted(fed.began), sorted(fed.acknowledged)) == (list(range(6)), [1, 3, 5])
+    assert [3 in acknowledged for acknowledged in fed.buried_after] == [False]
+    fed.running.cancel()
+    await asyncio.wait([fed.running])
+
+
+@pytest.mark.parametrize("feed", ["in batches", "one by one"])
+async def test_what_a_stop_cuts_off_is_not_acknowledged(feed: str):
+    """It is delivered again."""
+    fed = Fed(feed)
+    for _ in range(5):
+        await rounds()
+    fed.running.cancel()
+    await asyncio.wait([fed.running])
+    assert fed.acknowledged == []
+
+
+def held(*counts: int) -> tuple[Any, list[handover.Batch]]:
+    """A consumer that handed over events of so many records of a partition, and these."""
+    consumer: Any = Consumer({})
+    consumer._progress, consumer._unacked_messages = defaultdict(Progress), set()
+    consumer._waiting_for_ack = asyncio.get_running_loop().create_future()
+    starts = [sum(counts[:n]) for n in range(len(counts))]
+    events = [handover.Batch(STORM, records(STORM, n, start), 3) for n, start in zip(counts, starts, strict=True)]
+    for event in events:
+        consumer._progress[STORM].deliver(event.offsets)
+        consumer._unacked_messages.add(event)
+    return consumer, events
+
+
+async def test_an_offset_is_committed_when_all_before_it_is_settled():
+    """Whichever event is settled first, and once for each; who waits for it is woken."""
+    consumer, (first, second) = held(3, 2)
+    assert (consumer._new_offset(STORM), consumer._new_offset(OTHER)) == (0, None)
+    assert consumer.ack(second)
+    assert consumer._waiting_for_ack.done()
+    assert (consumer._new_offset(STORM), consumer._unacked_messages) == (0, {first})
+    assert [consumer.ack(first), consumer.ack(first)] == [True, False]
+    assert consumer._new_offset(STORM) == 5
+    assert list(consumer._filter_tps_with_pending_acks({"anomalies"})) == [STORM]
+
+
+async def test_what_is_in_flight_is_drained_before_it_is_forgotten(monkeypatch: pytest.MonkeyPatch):
+    """A rebalance takes a partition away: what is settled while it waits is committed, and then it begins anew."""
+    consumer, (event,) = held(3)
+    committed: list[int | None] = []
+
+    async def drained(self: Any, _: set[TP]) -> None:
+        self.ack(event)
+        committed.append(self._new_offset(STORM))
+
+    monkeypatch.setattr(driver.Consumer, "on_partitions_revoked", drained)
+    await consumer.on_partitions_revoked({STORM})
+    assert (committed, consumer._new_offset(STORM)) == ([3], None)
+    consumer.ack(handover.Batch(STORM, records(STORM, 1, 9), 3))  # late, of a partition that went: nothing of ours
+    assert consumer._new_offset(STORM) is None
 
 
 async def test_a_record_is_what_it_was_in_kafka():
