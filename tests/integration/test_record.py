@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -21,8 +22,9 @@ from pipeline import kafka
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
-from pipeline.sinks import outbox_sql
+from pipeline.sinks import outbox, outbox_sql
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
+from pipeline.sinks.plan import Told
 from pipeline.sinks.policy import Policy, PolicyFile, Route
 from pipeline.stages import enrich
 from pipeline.stages import record as stages_record
@@ -652,6 +654,30 @@ async def test_a_decision_stays_in_the_channel_that_it_was_taken_for(record: Rec
     await box.take([replace(news, again=True)])
     await box.take([news, replace(news, again=True)])
     assert await box.channels() == ["#urgent"]
+    await Outbox(record, Policy(), "#elsewhere", routed=True).take([replace(news, again=True)])
+    assert await box.channels() == ["#urgent"]
+
+
+async def test_what_was_told_of_a_situation(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its head is its first message that came through, however ids and rows lie; one counts once for all in it."""
+    ids = iter("zyxw")
+    monkeypatch.setattr(outbox, "uuid4", lambda: SimpleNamespace(hex=next(ids)))
+    box = Outbox(record, Policy(), "C1")
+    for place, names in ((None, ("dec_0",)), ("C1/1", ("dec_1", "dec_2")), ("C1/2", ("dec_3",))):
+        said = [decision(name, situation_id="sit", severity="error") for name in names]
+        await box.take(
+            [News(one, kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(one), [], 0)) for one in said]
+        )
+        claim = await box.claim("C1", limited=False)
+        assert isinstance(claim, Claim)
+        assert {one.id for one in claim.about} == set(names)
+        await box.finish(claim, "sent" if place else "refused", place=place)
+    async with record.connection() as connection:
+        await connection.execute("UPDATE messages SET shown = 'error, 2' WHERE kind = 'head'")
+        last = await connection.fetchval("SELECT max(claimed_at) FROM messages")
+        told = await outbox._told(connection, "C1", {"sit", "other"})
+        assert told == {"sit": Told("x", "C1/1", 1, 2, last)}
+        assert await outbox._told(connection, "C2", {"sit"}) == {}
 
 
 async def test_what_waits_in_two_places_keeps_nobody_from_starting(record: Record) -> None:
