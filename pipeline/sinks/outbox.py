@@ -266,15 +266,15 @@ class Outbox:
         name = uuid4().hex
         await connection.execute(sql.CLAIM, name, channel, call.kind, call.situation, self._owner, call.place)
         await connection.execute(sql.JOIN, name, channel, [item.decision.id for item in call.about])
-        return await self._read(connection, name, call.kind, call.situation, call.place)
+        return await self._read(connection, name, channel, call.kind, call.situation, call.place)
 
     async def _taken_over(self, connection: Any, row: Mapping[str, Any]) -> Claim:
         await connection.execute(sql.TAKE_OVER, row["id"], self._owner)
-        claim = await self._read(connection, row["id"], row["kind"], row["situation_id"], row["place"])
+        claim = await self._read(connection, row["id"], row["channel"], row["kind"], row["situation_id"], row["place"])
         return replace(claim, again=True)
 
     async def _read(
-        self, connection: Any, name: str, kind: Kind, situation: str | None, place: str | None
+        self, connection: Any, name: str, channel: str, kind: Kind, situation: str | None, place: str | None
     ) -> Claim:  # fmt: skip
         rows = await connection.fetch("SELECT decision_id AS id, body FROM notifications WHERE message_id = $1", name)
         about = stored("decision", rows, lambda row: _decision(row["body"]))
@@ -286,7 +286,7 @@ class Outbox:
                 f"{sql.EPISODE} WHERE situation_id = $1 ORDER BY began_at, ordinal", situation
             )
             members = tuple(_member(row) for row in rows)
-            heads = await connection.fetch(sql.HEAD_DECISION, situation)
+            heads = await connection.fetch(sql.HEAD_DECISION, situation, channel, place)
             head = next(iter(stored("decision", heads, lambda row: _decision(row["published"]))), None)
             state = await connection.fetchrow(sql.SITUATION, situation)
             shown = _shown(state) if state else ""

@@ -93,7 +93,9 @@ WHERE head.shown <> 'over' OR state.going_on
 HEAD_DECISION = """
 SELECT decisions.id, decisions.published
 FROM messages JOIN notifications ON message_id = messages.id JOIN decisions ON decisions.id = decision_id
-WHERE messages.situation_id = $1 AND kind = 'head' ORDER BY rank DESC, decisions.created_at LIMIT 1
+WHERE messages.situation_id = $1 AND kind = 'head' AND messages.state = 'sent'
+    AND messages.channel = $2 AND messages.place IS NOT DISTINCT FROM $3
+ORDER BY rank DESC, decisions.created_at LIMIT 1
 """
 CLAIM = """
 INSERT INTO messages (id, channel, kind, situation_id, owner, place, state) VALUES ($1, $2, $3, $4, $5, $6, 'claimed')

@@ -659,25 +659,52 @@ async def test_a_decision_stays_in_the_channel_that_it_was_taken_for(record: Rec
 
 
 async def test_what_was_told_of_a_situation(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its head is its first message that came through, however ids and rows lie; one counts once for all in it."""
-    ids = iter("zyxw")
+    """Its head in a channel is its first message that came through, however ids and rows lie; the worst comes first.
+
+    An edit says what its own message said, is nothing that was told, and puts off no reminder.
+    """
+    ids = iter("zyxwbca")
     monkeypatch.setattr(outbox, "uuid4", lambda: SimpleNamespace(hex=next(ids)))
-    box = Outbox(record, Policy(), "C1")
-    for place, names in ((None, ("dec_0",)), ("C1/1", ("dec_1", "dec_2")), ("C1/2", ("dec_3",))):
-        said = [decision(name, situation_id="sit", severity="error") for name in names]
+    (opening,) = await record.record_arrivals([arrival("a", severity="error")], Grouping())
+    situation = str(opening.situation_id)
+    plain = decision(episode_id=opening.episode_id, situation_id=situation, severity="error")
+
+    async def claimed(box: Outbox, channel: str) -> Claim:
+        claim = await box.claim(channel, limited=False)
+        assert isinstance(claim, Claim)
+        return claim
+
+    async def tell(box: Outbox, channel: str, place: str | None, *names: str) -> Claim:
+        said = [msgspec.structs.replace(plain, id=name, revision=int(name[-1])) for name in names]
+        said = [msgspec.structs.replace(one, severity="critical") if one.id == "dec_2" else one for one in said]
+        await record.save_decisions([(one, None) for one in said])
         await box.take(
             [News(one, kafka.Message("decisions", 0, 7, b"k", msgspec.json.encode(one), [], 0)) for one in said]
         )
-        claim = await box.claim("C1", limited=False)
-        assert isinstance(claim, Claim)
-        assert {one.id for one in claim.about} == set(names)
+        claim = await claimed(box, channel)
+        assert [one.id for one in claim.about] == sorted(names, key=lambda name: (name != "dec_2", name))
         await box.finish(claim, "sent" if place else "refused", place=place)
+        return claim
+
+    box = Outbox(record, Policy(), "C1")
+    assert (await tell(box, "C1", None, "dec_0")).kind == "head"
+    assert (await tell(box, "C1", "C1/1", "dec_1", "dec_2", "dec_5")).kind == "head"
+    update = await tell(box, "C1", "C1/2", "dec_3")
+    assert (update.kind, update.place, update.head and update.head.id) == ("update", "C1/1", "dec_2")
     async with record.connection() as connection:
-        await connection.execute("UPDATE messages SET shown = 'error, 2' WHERE kind = 'head'")
         last = await connection.fetchval("SELECT max(claimed_at) FROM messages")
-        told = await outbox._told(connection, "C1", {"sit", "other"})
-        assert told == {"sit": Told("x", "C1/1", 1, 2, last)}
-        assert await outbox._told(connection, "C2", {"sit"}) == {}
+    assert (await tell(Outbox(record, Policy(), "C2"), "C2", "C2/1", "dec_4")).kind == "head"
+    edit = await claimed(box, "C1")
+    assert (edit.kind, edit.place, edit.head and edit.head.id) == ("edit", "C1/1", "dec_2")
+    await box.finish(edit, "sent", place="C1/1")
+    async with record.connection() as connection:
+        said_last = await connection.fetchval("SELECT max(claimed_at) FROM messages WHERE kind <> 'edit'")
+        assert await outbox._told(connection, "C1", {situation, "o"}) == {situation: Told("x", "C1/1", 1, 3, last)}
+        shown = await connection.fetch("SELECT id, shown FROM messages WHERE kind = 'head' AND state = 'sent'")
+        (head,) = await box._heads(connection, "C1")
+    assert {row["id"]: row["shown"] == edit.shown for row in shown} == {"x": True, "c": True}
+    assert (head.message_id, head.place, head.shown, head.now) == ("x", "C1/1", edit.shown, edit.shown)
+    assert head.repeat_at == said_last + timedelta(seconds=Route().repeat)
 
 
 async def test_what_waits_in_two_places_keeps_nobody_from_starting(record: Record) -> None:
