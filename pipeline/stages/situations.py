@@ -124,8 +124,6 @@ def offers(anomaly: Anomaly) -> list[str]:
 def seeks(anomaly: Anomaly, topology: Topology) -> list[str]:
     """The keys by which this episode finds its situation, the most telling first."""
     place, scope = _place(anomaly), _scope(anomaly)
-    if scope and not topology.dependencies:
-        return [scope]
     names = topology.near(anomaly.service) if anomaly.service else []
     if scope:
         return [scope, *(_key("service", place, name) for name in names)]

@@ -56,6 +56,21 @@ def test_whatever_an_anomaly_says_the_question_is_one_json_object(message: str, 
     assert all(c.isprintable() or c == "\n" for c in data["anomaly"].get("message", ""))
 
 
+def test_the_question_tells_what_is_known():
+    """What the anomaly says and what was done in the evidence, but for secrets."""
+    labels = {"zone": "eu-1", "api_key": "hunter2"}
+    data = json.loads(question(asked(message="pool of 50 is full", labels=labels, spike_percentage=450), CATALOGUE))
+    told = {"error_type": "timeout", "service": "db", "message": "pool of 50 is full", "spike_percentage": 450.0}
+    assert data["anomaly"].items() >= (told | {"labels": {"zone": "eu-1", "api_key": "[redacted:secret]"}}).items()
+    done = [(one["incident_id"], one["title"], one["action"]["name"], one["outcome"]) for one in data["evidence"]]
+    assert done == [
+        ("inc-1", "pool exhausted", "scale_out", "resolved"),
+        ("inc-2", "pool exhausted again", "restart_service", "failed"),
+    ]
+    assert data["evidence"][0]["action"]["parameters"] == {"factor": 2}
+    assert set(data["actions"]) == set(CATALOGUE.names)
+
+
 def test_a_flood_of_text_is_cut(catalogue: Catalogue):
     """However much a producer writes, the question grows only so far."""
     base = len(question(asked(), catalogue))
@@ -200,3 +215,9 @@ def test_the_models_confidence_is_bounded_by_the_evidence(
     answer = Answer(**(GOOD | changes))
     _, match = checked(answer, asked(), catalogue)
     assert bounded(answer, asked(), match, SURE) == pytest.approx(expected)
+
+
+def test_no_confidence_is_lent_to_what_was_done_elsewhere():
+    """Cited or not: an action that nothing of the evidence did has none."""
+    (first, _), answer = asked().evidence, Answer(**(GOOD | {"action": "rollback", "parameters": {}}))
+    assert bounded(answer, asked(), first, SURE) == 0.0

@@ -32,7 +32,7 @@ from tests.growth import grows_linearly, seconds
 
 START = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 GAP = timedelta(minutes=5)
-SHOP = Topology({"checkout": ["payments"], "payments": ["payments-db"], "mail": ["smtp"]})
+SHOP = Topology({"checkout": ["payments"], "payments": ["payments-db"], "payments-db": ["disks"], "mail": ["smtp"]})
 PLACE = {"cluster": "c", "namespace": "shop"}
 
 
@@ -61,6 +61,7 @@ def told_late(name: str, seconds: float, **fields: object) -> Beginning:
         ("one service", {"service": "a"}, {"service": "A", "error_type": "f"}, 1, True),
         ("one kind of error", {"service": "a"}, {"service": "b"}, 1, True),
         ("near in the topology", {"service": "payments-db"}, {"service": "checkout", "error_type": "f"}, 1, True),
+        ("three steps in the topology", {"service": "disks"}, {"service": "checkout", "error_type": "f"}, 1, False),
         ("far in the topology", {"service": "smtp"}, {"service": "checkout", "error_type": "f"}, 1, False),
         ("topology across namespaces", {"service": "payments-db", "labels": PLACE},
          {"service": "payments", "error_type": "f", "labels": PLACE | {"namespace": "bank"}}, 1, True),
