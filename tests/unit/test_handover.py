@@ -15,7 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from pipeline import handover
-from pipeline.handover import BatchConsumer, check_version
+from pipeline.handover import BatchConsumer, Place, check_version
 from pipeline.kafka import Message
 from pipeline.offsets import Progress
 from pipeline.settle import Rejection, Turn
@@ -223,6 +223,19 @@ async def test_an_offset_is_committed_when_all_before_it_is_settled():
     assert list(consumer._filter_tps_with_pending_acks({"anomalies"})) == [STORM]
 
 
+async def test_where_each_partition_stands():
+    """By its oldest unfinished record, or by what is fetched next; one whose buffer waits for another's is not idle."""
+    consumer, (event,) = held(3)
+    consumer._position = lambda _: 7
+    consumer._buffered_partitions = {OTHER}
+    assert consumer.places() == {
+        ("anomalies", 0): Place(0, idle=False), ("anomalies", 1): Place(7, idle=False),
+        ("anomalies.enriched", 0): Place(7, idle=True),
+    }  # fmt: skip
+    consumer.ack(event)
+    assert {place.idle for place in consumer.places().values()} == {True}
+
+
 async def test_what_is_in_flight_is_drained_before_it_is_forgotten(monkeypatch: pytest.MonkeyPatch):
     """A rebalance takes a partition away: what is settled while it waits is committed, and then it begins anew."""
     consumer, (event,) = held(3)
@@ -243,16 +256,18 @@ async def test_a_record_is_what_it_was_in_kafka():
     """Key, value, headers and time in milliseconds, none of them rounded; the event's offset is its last record's."""
     ((_, batch),) = [found async for found in Consumer({STORM: records(STORM, 2, 40)}).getmany(timeout=1)]
     assert batch.messages[0] == Message("anomalies", 0, 40, b"k", b"v", [("ce_id", b"1")], 1_700_000_000_123)
-    assert (batch.offset, batch.generation_id, batch.tp) == (41, 3, STORM)
+    assert (batch.offset, batch.generation_id, batch.tp, batch.weight) == (41, 3, STORM, 2)
 
 
-async def test_nothing_is_handed_over_after_a_rebalance_began():
-    """Between two events of one fetch the generation changes: the rest is left, and fetched again."""
+@pytest.mark.parametrize("change", [{"app.consumer_generation_id": 4}, {"flow_active": False}])
+async def test_nothing_is_handed_over_after_a_rebalance_began(change: dict[str, Any]):
+    """Between two events of a fetch the generation changes, or the flow stops: the rest is left, and fetched again."""
     consumer = Consumer({STORM: records(STORM, 1200)})
     seen = 0
     async for _ in consumer.getmany(timeout=1):
         seen += 1
-        consumer.app.consumer_generation_id = 4
+        for name, value in change.items():
+            setattr(consumer.app if name.startswith("app.") else consumer, name.removeprefix("app."), value)
     assert seen == 1
 
 
