@@ -141,8 +141,9 @@ def test_nesting_is_counted_and_brackets_are_not():
     beside = b'{"error_type": "a", "x": [' + b",".join([b'{"y": ["z"]}'] * 1000) + b"]}"
     assert ingest.decode(message(beside), LIMIT).error_type == "a"
     for opened, closed in ((b"[", b"]"), (b'{"y":', b"}")):
-        deep = [b'{"error_type": "a", "x": ' + opened * n + b"1" + closed * n + b"}" for n in (99, 100)]
-        assert ingest.decode(message(deep[0]), LIMIT).error_type == "a"
+        before = rb'{"error_type": "\"", "s": [[], {}], "x": '  # what was closed, and an escape, count for nothing
+        deep = [before + opened * n + b"1" + closed * n + b"}" for n in (99, 100)]
+        assert ingest.decode(message(deep[0]), LIMIT).error_type == '"'
         with pytest.raises(Rejected, match="nested deeper than 100"):
             ingest.decode(message(deep[1]), LIMIT)
 
