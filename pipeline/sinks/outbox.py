@@ -288,7 +288,7 @@ class Outbox:
             members = tuple(_member(row) for row in rows)
             heads = await connection.fetch(sql.HEAD_DECISION, situation, channel, place)
             head = next(iter(stored("decision", heads, lambda row: _decision(row["published"]))), None)
-            state = await connection.fetchrow(sql.SITUATION, situation)
+            state = await connection.fetchrow(sql.SITUATION, situation, channel)
             shown = _shown(state) if state else ""
         return Claim(name, kind, about, head, place, members, shown)
 

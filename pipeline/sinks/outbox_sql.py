@@ -68,18 +68,25 @@ FROM notifications JOIN messages ON messages.id = notifications.message_id
 WHERE notifications.channel = $1 AND notifications.situation_id = ANY($2) AND notifications.state = 'sent'
 GROUP BY 1
 """
+# Of what was told in that channel: news elsewhere, or what Slack refused, puts off no reminder here.
 STATE = """
 SELECT bool_or(state IN ('open', 'escalated')) AS going_on,
     max(coalesce(array_position(ARRAY['info', 'warning', 'error', 'critical'], severity), 2)) - 1 AS worst,
-    (SELECT count(*) FROM messages WHERE situation_id = wanted AND kind <> 'edit') AS messages,
-    (SELECT max(claimed_at) FROM messages WHERE situation_id = wanted AND kind <> 'edit') AS last
+    (
+        SELECT count(*) FROM messages
+        WHERE situation_id = wanted AND channel = asked AND kind <> 'edit' AND state <> 'refused'
+    ) AS messages,
+    (
+        SELECT max(claimed_at) FROM messages
+        WHERE situation_id = wanted AND channel = asked AND kind <> 'edit' AND state <> 'refused'
+    ) AS last
 FROM episodes WHERE situation_id = wanted HAVING count(*) > 0
 """
-SITUATION = f"SELECT state.* FROM (VALUES ($1)) AS given (wanted), LATERAL ({STATE}) AS state"  # noqa: S608 - ours
+SITUATION = f"SELECT state.* FROM (VALUES ($1, $2)) AS given (wanted, asked), LATERAL ({STATE}) AS state"  # noqa: S608
 HEADS = f"""
 SELECT head.id AS message_id, head.wanted AS situation_id, head.place, head.shown, state.*, first.*
 FROM (
-    SELECT id, situation_id AS wanted, place, shown FROM messages
+    SELECT id, situation_id AS wanted, channel AS asked, place, shown FROM messages
     WHERE channel = $1 AND kind = 'head' AND state = 'sent' AND claimed_at > now() - interval '7 days'
     ORDER BY claimed_at DESC LIMIT 500
 ) AS head,

@@ -661,7 +661,8 @@ async def test_a_decision_stays_in_the_channel_that_it_was_taken_for(record: Rec
 async def test_what_was_told_of_a_situation(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its head in a channel is its first message that came through, however ids and rows lie; the worst comes first.
 
-    An edit says what its own message said, is nothing that was told, and puts off no reminder.
+    An edit says what its own message said, is nothing that was told, and puts off no reminder; nor does what was told
+    in another channel, or refused.
     """
     ids = iter("zyxwbca")
     monkeypatch.setattr(outbox, "uuid4", lambda: SimpleNamespace(hex=next(ids)))
@@ -698,13 +699,13 @@ async def test_what_was_told_of_a_situation(record: Record, monkeypatch: pytest.
     assert (edit.kind, edit.place, edit.head and edit.head.id) == ("edit", "C1/1", "dec_2")
     await box.finish(edit, "sent", place="C1/1")
     async with record.connection() as connection:
-        said_last = await connection.fetchval("SELECT max(claimed_at) FROM messages WHERE kind <> 'edit'")
         assert await outbox._told(connection, "C1", {situation, "o"}) == {situation: Told("x", "C1/1", 1, 3, last)}
         shown = await connection.fetch("SELECT id, shown FROM messages WHERE kind = 'head' AND state = 'sent'")
         (head,) = await box._heads(connection, "C1")
-    assert {row["id"]: row["shown"] == edit.shown for row in shown} == {"x": True, "c": True}
+    assert {row["id"]: row["shown"] for row in shown} == {"x": edit.shown, "c": "error, 1"}
+    assert edit.shown == "error, 2"
     assert (head.message_id, head.place, head.shown, head.now) == ("x", "C1/1", edit.shown, edit.shown)
-    assert head.repeat_at == said_last + timedelta(seconds=Route().repeat)
+    assert head.repeat_at == last + timedelta(seconds=Route().repeat)
 
 
 async def test_what_waits_in_two_places_keeps_nobody_from_starting(record: Record) -> None:
