@@ -15,8 +15,9 @@ async def decisions(
     episodes: Sequence[str] | None,
 ) -> list[Decision]:  # fmt: skip
     """Newest first. ``wanted``: how many, of which service, with which verdict, made before when, or behind which."""
+    _, service, *_ = wanted
     if episodes is None:
-        rows = await connection.fetch(_DECISIONS, *wanted)
+        rows = await connection.fetch(_DECISIONS if service is None else _DECISIONS_ABOUT, *wanted)
     else:
         rows = await connection.fetch(_DECISIONS_OF, *wanted, list(episodes))
     return stored("decision", rows, lambda row: msgspec.json.decode(row["published"], type=Decision))
@@ -37,35 +38,39 @@ async def situations(connection: Any, limit: int, only: str | None) -> list[dict
     return [{"id": row["situation_id"], "episodes": msgspec.json.decode(row["episodes"])} for row in rows]
 
 
-_DECISIONS = """
+_MADE = """
 SELECT id, published FROM decisions
-WHERE ($2::text IS NULL OR service = $2) AND ($3::text IS NULL OR verdict = $3)
+WHERE {} AND ($3::text IS NULL OR verdict = $3)
   AND ($4::timestamptz IS NULL OR (created_at <= $4 AND (created_at < $4 OR id > $5::text)))
 ORDER BY created_at DESC, id LIMIT $1
 """
-# A statement of its own: one plan for both would walk through the decisions of years.
-_DECISIONS_OF = _DECISIONS.replace("WHERE", "WHERE episode_id = ANY($6::text[]) AND")
-_GROUPED = """
-SELECT situation_id, jsonb_agg(
-    jsonb_build_object(
-        'id', id, 'state', state, 'service', service, 'error_type', error_type, 'severity', severity,
-        'occurrences', occurrences, 'revision', revision, 'message', message, 'began_at', began_at,
-        'last_seen_at', last_seen_at
-    ) ORDER BY began_at, ordinal
+# Statements of their own: one plan for all would walk through the decisions of years.
+_DECISIONS = _MADE.format("$2::text IS NULL")
+_DECISIONS_ABOUT = _MADE.format("service = $2")
+_DECISIONS_OF = _MADE.format("($2::text IS NULL OR service = $2) AND episode_id = ANY($6::text[])")
+# Told is only of those within the limit. Each is looked up by itself: joined, all episodes of years would be read.
+_LISTED = """
+SELECT situation_id, (
+    SELECT jsonb_agg(
+        jsonb_build_object(
+            'id', id, 'state', state, 'service', service, 'error_type', error_type, 'severity', severity,
+            'occurrences', occurrences, 'revision', revision, 'message', message, 'began_at', began_at,
+            'last_seen_at', last_seen_at
+        ) ORDER BY began_at, ordinal
+    ) FROM episodes WHERE episodes.situation_id = named.situation_id
 ) AS episodes
-FROM episodes, LATERAL (
-    SELECT max(created_at) AS decided_at FROM decisions WHERE episode_id = episodes.id
-) AS made
-WHERE situation_id {}
-GROUP BY situation_id
-ORDER BY bool_or(state IN ('open', 'escalated')) DESC, greatest(max(decided_at), max(opened_at)) DESC, max(ordinal) DESC
-LIMIT $1
+FROM ({}) AS named, LATERAL (
+    SELECT bool_or(state IN ('open', 'escalated')) AS goes_on, max(opened_at) AS opened_at, max(ordinal) AS ordinal,
+        max((SELECT max(created_at) FROM decisions WHERE episode_id = episodes.id)) AS decided_at
+    FROM episodes WHERE episodes.situation_id = named.situation_id HAVING count(*) > 0
+) AS whole
+ORDER BY goes_on DESC, greatest(decided_at, opened_at) DESC, ordinal DESC LIMIT $1
 """
-_SITUATION = _GROUPED.format("= $2")
-_SITUATIONS = _GROUPED.format("""IN (
+_SITUATION = _LISTED.format("SELECT $2::text AS situation_id")
+_SITUATIONS = _LISTED.format("""
     (SELECT situation_id FROM episodes ORDER BY ordinal DESC LIMIT 5000)
     UNION (
         SELECT situation_id FROM episodes WHERE state IN ('open', 'escalated') ORDER BY ordinal DESC LIMIT 5000
     )
-)""")
+""")
 _EPISODES = "SELECT * FROM episodes WHERE $2::text IS NULL OR state = $2 ORDER BY last_seen_at DESC LIMIT $1"
