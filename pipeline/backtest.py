@@ -7,8 +7,10 @@ action; nor the title, where there are symptoms: it is often written by one who 
 import asyncio
 import math
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ from pipeline.calibrate import Sample, borne_out, first_borne_out
 from pipeline.console import PassedOver, err, json_line, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
-from pipeline.evaluate import Shelf
 from pipeline.index import Index
 from pipeline.knowledge import read_incidents
 from pipeline.measure import fresh_index
@@ -143,14 +144,15 @@ async def evidence(settings: Settings, dated: Sequence[Incident]) -> list[Enrich
     """Each one with the nearest of those that were strictly earlier, from an index that grows with them."""
     embedder = await asyncio.to_thread(open_embedder, settings)
     async with fresh_index(settings, embedder) as index:
-        return [await _asked(index, dated, incident) for incident in dated]
+        return [await _asked(index, incident, passed) for incident, passed in _in_turn(dated)]
 
 
 def tries(dated: Sequence[Incident], answers: Sequence[Answered]) -> Iterator[Tried]:
     """Each incident with what would have been said."""
     by_id = {incident.id: incident for incident in dated}
-    for incident, answer in zip(dated, answers, strict=True):
-        helped = {before.action.name for before in _earlier(dated, incident) if before.action and _helped(before)}
+    helped: set[str] = set()
+    for (incident, passed), answer in zip(_in_turn(dated), answers, strict=True):
+        helped |= {before.action.name for before in passed if before.action and _helped(before)}
         known = incident.action is not None and _helped(incident) and incident.action.name in helped
         yield Tried(incident, answer, by_id.get(answer.advice.matched_incident or ""), known)
 
@@ -213,20 +215,28 @@ def said(tried: Sequence[Tried]) -> Table:
     return table
 
 
-async def _asked(index: Index, dated: Sequence[Incident], incident: Incident) -> EnrichedAnomaly:
-    await index.sync(Shelf(_earlier(dated, incident)))
+async def _asked(index: Index, incident: Incident, passed: Sequence[Incident]) -> EnrichedAnomaly:
+    await index.add(passed)
     anomaly = anomaly_of(incident)
     (found,) = await index.search([query_of(anomaly)])
-    assert incident.occurred_at is not None  # noqa: S101 - `in_order` saw to it
     return EnrichedAnomaly(
         anomaly=anomaly, anomaly_id=incident.id, fingerprint=incident.id, episode_id=incident.id, revision=1,
-        evidence=found.evidence, signals=found.signals, received_at=incident.occurred_at, timings={},
+        evidence=found.evidence, signals=found.signals, received_at=_when(incident), timings={},
     )  # fmt: skip
 
 
-def _earlier(dated: Sequence[Incident], incident: Incident) -> list[Incident]:
-    when = incident.occurred_at
-    return [before for before in dated if before.occurred_at and when and before.occurred_at < when]
+def _in_turn(dated: Sequence[Incident]) -> Iterator[tuple[Incident, Sequence[Incident]]]:
+    """Each with those that are strictly earlier, and were not so for the one before it."""
+    before = 0
+    for incident in dated:
+        until = bisect_left(dated, _when(incident), before, key=_when)
+        yield incident, dated[before:until]
+        before = until
+
+
+def _when(incident: Incident) -> datetime:
+    assert incident.occurred_at is not None  # noqa: S101 - `in_order` saw to it
+    return incident.occurred_at
 
 
 def _helped(incident: Incident) -> bool:

@@ -25,6 +25,7 @@ _TYPES: dict[type[msgspec.Struct], dict[str, Any]] = {
 }
 _MOST = {"id": 256, "title": 1024, "service": 256, "error_type": 256, "message": 65536}
 """Characters, as the contracts have them."""
+_NAMED = ("incident_id", "id")
 _GRADES = ("grade", "score", "relevance", "relevant")
 _PROSE = ("description", "message", "text", "summary", "body", "content")
 """Where a row's text stands that has none under our names."""
@@ -180,7 +181,7 @@ def _case(row: Mapping[str, Any], number: int, notes: _Notes) -> Case:
     anomaly = msgspec.convert({"error_type": "alert"} | fields, Anomaly)
     if metrics:
         anomaly = msgspec.structs.replace(anomaly, metric=Metric(name=metrics))
-    relevant = frozenset(name[: _MOST["id"]] for name in _names(_graded(row.get("relevant")), "incident_id", "id"))
+    relevant = frozenset(name[: _MOST["id"]] for name in _names(_graded(row.get("relevant")), *_NAMED))
     action = next(iter(_names(row.get("action"), "name")), None if relevant else ESCALATE)
     name = _text(row.get("id")) or f"line {number}"
     return Case(name, _text(row.get("variant")), anomaly, relevant, action)
@@ -188,14 +189,15 @@ def _case(row: Mapping[str, Any], number: int, notes: _Notes) -> Case:
 
 def _distinct(cases: Sequence[Case]) -> list[Case]:
     """The cases, each under a name of its own: one query may be there under one id in several variants."""
-    held: set[str] = set()
+    held: dict[str, int] = {}  # and how far is counted of each
     found = []
     for case in cases:
-        name, again = case.id, 1
+        name, again = case.id, held.get(case.id, 1)
         while name in held:
             again += 1
             name = f"{case.id}#{again}"
-        held.add(name)
+        held[case.id] = again
+        held.setdefault(name, 1)
         found.append(Case(name, case.variant, case.anomaly, case.relevant, case.action))
     return found
 
@@ -268,15 +270,21 @@ def _names(value: Any, *keys: str) -> list[str]:
 
 
 def _graded(relevant: Any) -> Any:
-    """Without what a grade of 0 says is not relevant: in a mapping of names to grades, or in objects that hold one."""
-    if isinstance(relevant, Mapping):
-        return {name: grade for name, grade in relevant.items() if grade}
+    """Without what has a grade of 0 or less, and is not relevant: in mappings of names, or objects that hold one."""
     if isinstance(relevant, list):
-        graded = (
-            (item, isinstance(item, Mapping) and any(item.get(name) == 0 for name in _GRADES)) for item in relevant
-        )
-        return [item for item, is_none in graded if not is_none]
-    return relevant
+        return [_graded(item) for item in relevant]
+    if not isinstance(relevant, Mapping):
+        return relevant
+    if any(relevant.get(key) for key in _NAMED):
+        return None if any(_is_zero(relevant.get(name)) for name in _GRADES) else relevant
+    return {name: grade for name, grade in relevant.items() if grade and not _is_zero(grade)}
+
+
+def _is_zero(grade: Any) -> bool:
+    try:
+        return float(grade) <= 0
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _prose(row: Mapping[str, Any]) -> str:

@@ -67,7 +67,7 @@ class Index:
         self._embedder = embedder
         self._level: tuple[int, int] | None = None
         self._kept = _Kept()
-        self._size = 1
+        self._size = 0
         self._syncing = asyncio.Lock()
 
     @property
@@ -102,7 +102,7 @@ class Index:
         kept = self._kept  # what is found while the record changes goes into the old one
         known = await self._known({point for by_meaning, by_words in hits for point in (*by_meaning, *by_words)}, kept)
         fused = [
-            _fused(query, vector, len(terms.words), self._size, by_meaning, by_words, known)[:wanted]
+            _fused(query, vector, len(terms.words), max(self._size, 1), by_meaning, by_words, known)[:wanted]
             for query, vector, terms, (by_meaning, by_words) in zip(queries, dense, sparse, hits, strict=True)
         ]
         beside = await self._near_titles({best[0].point: best[0].known for best in fused if best}, kept)
@@ -144,7 +144,7 @@ class Index:
         # Before the record: what another process learns between the two is not taken for retired.
         found = await self._points.payloads(["incident_id", "version"])
         wanted = await record.incident_versions()
-        self._size = max(len(wanted), 1)
+        self._size = len(wanted)
         held = {str(payload["incident_id"]): int(payload["version"]) for payload in found}
         changed = [incident_id for incident_id, version in wanted.items() if held.get(incident_id) != version]
         gone = [incident_id for incident_id in held if incident_id not in wanted]
@@ -158,6 +158,17 @@ class Index:
         self._kept = _Kept()  # a search meanwhile may have found the old ones
         self._level = state
         return written + len(gone)
+
+    async def add(self, incidents: Sequence[Incident]) -> None:
+        """Write what is not in it yet, and look at nothing that is: for an index that nobody else writes."""
+        async with self._syncing:
+            await self._points.prepare()
+            for start in range(0, len(incidents), _AT_ONCE):
+                some = incidents[start : start + _AT_ONCE]
+                await self._write(some, dict.fromkeys((incident.id for incident in some), 1))
+            self._size += len(incidents)
+            self._kept = _Kept(self._kept.known)
+            self._level = None
 
     async def rebuild(self, record: Source) -> int:
         """Drop everything and derive it anew."""

@@ -106,6 +106,29 @@ async def test_hidden_incidents_are_passed_over(plain: Settings, embedder: Embed
     assert "cert" not in {hit.incident_id for hit in found.evidence}
 
 
+async def test_an_index_that_grows_answers_as_one_that_is_level(
+    plain: Settings, embedder: Embedder, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was asked in between; and what is in it is not looked through for what is new."""
+    queries = [ask(text) for text in [*PARAPHRASES, *TOO_FAR]]
+    async with open_index(replace(plain, home=plain.home / "level"), embedder) as index:
+        await index.sync(shelf)
+        expected = await index.search(queries, limit=50)
+    async with open_index(replace(plain, home=plain.home / "grown"), embedder) as index:
+        with monkeypatch.context() as patched:
+            patched.setattr(index._points, "payloads", None)
+            await index.add([])
+            assert [found.evidence for found in await index.search(queries)] == [[]] * len(queries)
+            incidents = [incident for _, incident in shelf.held.values()]
+            for some in (incidents[:1], incidents[1:4], incidents[4:]):
+                await index.add(some)
+                found = await index.search(queries, limit=50)
+        assert found == expected
+        assert index.level is None
+        shelf.put(Incident(id="dns", title="Resolver misconfigured again"))
+        assert await index.sync(shelf) == 1
+
+
 async def test_a_search_is_limited_by_fields(plain: Settings, embedder: Embedder) -> None:
     """Only what equals every field that is named is found, however near the rest is."""
     shelf = Shelf()

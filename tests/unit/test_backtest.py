@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.backtest import anomaly_of, in_order, summary, tries
+from pipeline.backtest import Tried, anomaly_of, in_order, summary, tries
 from pipeline.nearest import Advice
 from pipeline.replay import Answered
 from schemas import Action, Incident
+from tests.growth import grows_linearly
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -60,6 +61,16 @@ def test_what_could_be_known_is_what_helped_strictly_before():
     ]  # fmt: skip
     known = [one.incident.id for one in tries(dated, [said(None)] * 5) if one.known]
     assert known == ["third"]
+
+
+def test_a_long_history_is_gone_through_once():
+    """What helped before is carried on, and not looked for in all that was."""
+
+    def go(size: int) -> list[Tried]:
+        return list(tries([past(f"i{day}", day, f"action_{day % 5}") for day in range(size)], [said(None)] * size))
+
+    assert [one.known for one in go(8)] == [False] * 5 + [True] * 3
+    assert grows_linearly(go, 400)
 
 
 def test_monitoring_knows_the_symptoms_and_not_the_cause():

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.dataset import Case, headline, read_dataset
+from pipeline.dataset import Case, _distinct, headline, read_dataset
 from pipeline.errors import Rejected
-from schemas import Incident
+from schemas import Anomaly, Incident
+from tests.growth import grows_linearly
 
 INCIDENT = {"id": "disk", "title": "Disk full", "symptoms": "no space left"}
 QUERY = {"id": "q", "description": "no space", "relevant": ["disk"]}
@@ -32,6 +33,12 @@ def read(folder: Path, incidents: bytes, queries: bytes) -> tuple[list[Incident]
         ({"relevant": [{"id": "disk"}, {"incident_id": "b"}]}, {"disk", "b"}),
         ({"relevant": {"disk": 2, "b": 0}}, {"disk"}),
         ({"relevant": [{"id": "disk", "score": 1, "of": []}, {"id": "b", "score": 0}]}, {"disk"}),
+        ({"relevant": [{"id": "b", "score": 0}]}, set()),
+        ({"relevant": {"id": "b", "score": 0}}, set()),
+        ({"relevant": {"id": "disk", "score": 1}}, {"disk"}),
+        ({"relevant": [{"incident_id": "b", "grade": "0"}, {"id": "c", "relevance": -1}, {"id": "disk"}]}, {"disk"}),
+        ({"relevant": [{"disk": 2, "b": 0}, {"c": "0.0"}]}, {"disk"}),
+        ({"relevant": [{"id": "disk", "grade": "high"}, {"id": "b", "grade": None}]}, {"disk", "b"}),
         ({"relevant": [7, None]}, {"7"}),
         ({"relevant": None}, set()),
         ({"relevant": False}, set()),
@@ -39,7 +46,7 @@ def read(folder: Path, incidents: bytes, queries: bytes) -> tuple[list[Incident]
     ],
 )
 def test_relevant_incidents_are_named_in_any_form(given: dict[str, Any], said: set[str], tmp_path: Path) -> None:
-    """A text is one name and not its letters; a grade of 0 is not relevant."""
+    """A text is one name and not its letters; a grade of 0 or less is not relevant."""
     _, (case,), _ = read(tmp_path, lines(INCIDENT), lines(QUERY | given))
     assert case.relevant == said
 
@@ -149,6 +156,18 @@ def test_each_query_has_a_name_of_its_own(tmp_path: Path) -> None:
     _, cases, _ = read(tmp_path, lines(INCIDENT), lines(named, described, {"description": "x"}))
     assert [case.id for case in cases] == ["q", "q#2", "line 3"]
     assert [case.id for case in headline(cases)] == ["q#2", "line 3"]
+
+
+def test_one_id_many_times_is_told_apart_in_time(tmp_path: Path) -> None:
+    """A file of nothing else takes no longer for each; a name that another query has is passed over."""
+
+    def told(size: int) -> list[str]:
+        return [case.id for case in _distinct([Case("q", "", Anomaly(error_type="e"), frozenset(), None)] * size)]
+
+    assert told(4) == ["q", "q#2", "q#3", "q#4"]
+    assert grows_linearly(told, 1000)
+    _, cases, _ = read(tmp_path, lines(INCIDENT), lines(*({"id": name} for name in ("q#3", "q", "q", "q", "q#3"))))
+    assert [case.id for case in cases] == ["q#3", "q", "q#2", "q#4", "q#3#2"]
 
 
 def test_what_is_left_out_is_told_once(tmp_path: Path) -> None:
