@@ -7,6 +7,7 @@ from typing import Any
 import msgspec.inspect
 import structlog
 from litestar import Request, Response
+from litestar.constants import RESERVED_KWARGS
 from litestar.exceptions import HTTPException
 from litestar.utils import normalize_path
 from msgspec.inspect import Type
@@ -30,12 +31,13 @@ _PLAIN: dict[type[Type], str] = {
 def admission(
     allowed: Collection[str], tokens: Collection[bytes] | None, signed: Collection[str]
 ) -> Callable[[Request[Any, Any, Any]], Awaitable[None]]:  # fmt: skip
-    """What is refused before any handler: see `_refuse_unknown`, `_refuse_nul` and `_refuse_strangers`."""
+    """What is refused before any handler: each of the four below says what, and why."""
 
     async def admit(request: Request[Any, Any, Any]) -> None:
         if tokens is not None:
             _refuse_unknown(request, tokens, signed)
         _refuse_nul(request)
+        _refuse_misspelt(request, signed)
         _refuse_strangers(request, allowed)
 
     return admit
@@ -80,6 +82,23 @@ def _refuse_nul(request: Request[Any, Any, Any]) -> None:
             raise HTTPException(f"{name}: a NUL is no text", status_code=400)
 
 
+def _refuse_misspelt(request: Request[Any, Any, Any], signed: Collection[str]) -> None:
+    """Refuse a parameter of the query that the API does not know: without it, the answer is to another question.
+
+    But not where others call, at the webhooks and paths ``signed``: they add to an address what they like. Raises
+    `HTTPException`.
+    """
+    path = normalize_path(request.scope["path"])
+    if not path.startswith(API) or path.startswith(WEBHOOKS) or path in signed or request.method == "OPTIONS":
+        return
+    parameters = request.route_handler.parsed_fn_signature.parameters
+    known = [_shown(parameters, key) for key in parameters if key not in {*RESERVED_KWARGS, *request.path_params}]
+    for name in request.query_params:
+        if name not in known:
+            there_is = f"only {', '.join(known)}" if known else "nor is any other here"
+            raise HTTPException(f"{name[:100]}: is not known, {there_is}", status_code=400)
+
+
 def refusing(
     tokens: Collection[bytes] | None, signed: Collection[str]
 ) -> Callable[[Request[Any, Any, Any], HTTPException], Response[dict[str, Any]]]:  # fmt: skip
@@ -106,10 +125,15 @@ def refused(request: Request[Any, Any, Any], exc: HTTPException) -> Response[dic
     faults = []
     for error in exc.extra:
         key = error.get("key", "")
-        asked = parameters[key].kwarg_definition if key in parameters else None
-        shown = getattr(asked, "name", None) or key  # a name that litestar keeps for itself is another one in Python
-        faults.append(fault_of(takes, key, error["message"], error.get("source")).replace(key, shown, 1))
+        told = fault_of(takes, key, error["message"], error.get("source"))
+        faults.append(told.replace(key, _shown(parameters, key), 1))
     return _problem(exc.status_code, "; ".join(faults)[:2000], exc.headers)
+
+
+def _shown(parameters: Mapping[str, Any], key: str) -> str:
+    """A handler's parameter as the query has it: a name that litestar keeps for itself is another one in Python."""
+    asked = parameters[key].kwarg_definition if key in parameters else None
+    return getattr(asked, "name", None) or key
 
 
 def away(_: Request[Any, Any, Any], exc: Unavailable) -> Response[dict[str, Any]]:

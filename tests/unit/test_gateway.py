@@ -82,6 +82,24 @@ def test_the_committed_description_is_what_the_handlers_say_and_what_is_served()
     assert json.loads(document()) == served
 
 
+PATHS = json.loads(FILE.read_bytes())["paths"]
+
+
+@pytest.mark.parametrize(("path", "method"), [(path, method) for path in PATHS for method in PATHS[path]])
+def test_a_parameter_that_is_not_known_is_refused(path: str, method: str):
+    """Rather than answered without it; what there is, is said. Those who call us may add to their address."""
+    asked = [one["name"] for one in PATHS[path][method].get("parameters", []) if one["in"] == "query"]
+    only = f"only {', '.join(asked)}" if asked else "nor is any other here"
+    url = path.format_map({"source": "alertmanager"} | dict.fromkeys(("decision_id", "incident_id", "silence_id"), "x"))
+    with client() as gateway:
+        answer = gateway.request(method, url, params={**dict.fromkeys(asked, "1"), "sevice": "x"})
+        assert gateway.options(url, params={"sevice": "x"}).status_code == 204
+    if path.startswith("/v1/") and "webhooks" not in path and "slack" not in path:
+        assert answer.json() == {"error": 400, "detail": f"sevice: is not known, {only}"}
+    else:
+        assert "sevice" not in answer.text
+
+
 HERE = "http://testserver.local"
 
 
