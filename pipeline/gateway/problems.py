@@ -76,8 +76,10 @@ def _refuse_strangers(request: Request[Any, Any, Any], allowed: Collection[str])
 
 
 def _refuse_nul(request: Request[Any, Any, Any]) -> None:
-    """Refuse a NUL in path or query: PostgreSQL stores none. Raises `HTTPException`."""
-    for name, value in [("path", request.scope["path"]), *request.query_params.multi_items()]:
+    """Refuse a NUL in path or query of the API: PostgreSQL stores none. Raises `HTTPException`."""
+    path = request.scope["path"]
+    asked = request.query_params.multi_items() if normalize_path(path).startswith(API) else ()
+    for name, value in [("path", path), *asked]:
         if "\0" in value:
             raise HTTPException(f"{name}: a NUL is no text", status_code=400)
 

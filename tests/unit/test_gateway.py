@@ -100,6 +100,13 @@ def test_a_parameter_that_is_not_known_is_refused(path: str, method: str):
         assert "sevice" not in answer.text
 
 
+@pytest.mark.parametrize("url", ["/?situation=%00", "/docs?x=%00", "/static/app.js?v=%00", "/healthz?x=%00"])
+def test_what_is_no_api_takes_any_query(url: str):
+    """A link with a NUL in it opens the page, too: nothing of it reaches PostgreSQL."""
+    with client() as gateway:
+        assert gateway.get(url).status_code == 200
+
+
 HERE = "http://testserver.local"
 
 
