@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import VERSION, endpoints, kafka, logs, settings
+from pipeline.confidence import percent
 from pipeline.console import PAGE, completed, err, harmless, json_line, opened_record, out, plain, run_async, typed
 from pipeline.dlq import dlq_cli
 from pipeline.errors import PulseGuardError
@@ -344,8 +345,8 @@ def decision_line(decision: Decision) -> str:
     shadow = ", shadow" if decision.shadow else ""
     return harmless(
         f"{decision.created_at:%H:%M:%S}  {again}{decision.symptom}\n          "
-        f"→ {decision.recommended_action}  ({decision.verdict}, {decision.confidence_score:.0%}, {decision.engine}, "
-        f"{decision.latency_ms:.0f} ms, {decision.id}{shadow})"
+        f"→ {decision.recommended_action}  ({decision.verdict}, {percent(decision.confidence_score)}, "
+        f"{decision.engine}, {decision.latency_ms:.0f} ms, {decision.id}{shadow})"
     )
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.calibrate import Sample, borne_out, first_borne_out
+from pipeline.confidence import percent
 from pipeline.console import PassedOver, err, json_line, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
@@ -207,7 +208,7 @@ def said(tried: Sequence[Tried]) -> Table:
         advice, done = one.answer.advice, one.incident.action
         word = {True: "[green]yes[/]", False: "[red]no[/]", None: "-"}[one.right]
         was = "-" if done is None else f"{done.name} ({one.incident.outcome})"
-        told = f"{advice.action.name} ({advice.confidence:.0%})" if one.recommended else "ask a human"
+        told = f"{advice.action.name} ({percent(advice.confidence)})" if one.recommended else "ask a human"
         when = f"{one.incident.occurred_at:%Y-%m-%d %H:%M}"
         table.add_row(
             when, plain(one.incident.id), plain(told), plain(advice.matched_incident or "-"), plain(was), word

@@ -54,6 +54,11 @@ class Trust:
     right: float
 
 
+def percent(share: float) -> str:
+    """A probability for a reader, cut and not rounded: what misses a threshold does not read as if it met it."""
+    return f"{math.floor(share * 100 + 1e-9)}%"  # 0.57 times 100 is a little less than 57
+
+
 def features_of(signals: Signals) -> dict[str, float]:
     """What the models look at, by name."""
     features: dict[str, float] = msgspec.structs.asdict(signals)

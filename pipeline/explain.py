@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.confidence import features_of
+from pipeline.confidence import features_of, percent
 from pipeline.console import plain
 from pipeline.errors import Rejected
 from pipeline.stages.record import Record
@@ -42,7 +42,7 @@ def _headline(decision: Decision) -> RenderableType:
         engine += f", prompt {decision.prompt_version}"
     rows = {
         "symptom": decision.symptom,
-        "verdict": f"{decision.verdict}, {decision.confidence_score:.0%} sure",
+        "verdict": f"{decision.verdict}, {percent(decision.confidence_score)} sure",
         "action": decision.recommended_action,
         "rests on": decision.matched_incident or "no past incident",
         "rationale": decision.rationale,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.catalogue import ESCALATE, Catalogue
-from pipeline.confidence import Trust
+from pipeline.confidence import Trust, percent
 from pipeline.words import fault_of
 from schemas import Action, Anomaly, Engine, Evidence, Usage, Verdict
 
@@ -134,13 +134,11 @@ def _unsure(evidence: Sequence[Evidence], sure: Trust) -> str:
         return "No past incident is known at all."
     nearest = f"{_named(evidence[0])}, similarity {evidence[0].score:.2f}"
     if sure.relevant < _LIKELY:
-        return (
-            f"Nothing like this seems to be known ({sure.relevant:.0%} likely that anything is). Nearest is {nearest}."
-        )
+        likely = percent(sure.relevant)
+        return f"Nothing like this seems to be known ({likely} likely that anything is). Nearest is {nearest}."
     rival = f", before {_named(evidence[1])}, {evidence[1].score:.2f}" if len(evidence) > 1 else ""
-    return (
-        f"The kind is known, but which past incident fits is not sure ({sure.right:.0%}). Nearest is {nearest}{rival}."
-    )
+    unsure = f"The kind is known, but which past incident fits is not sure ({percent(sure.right)})."
+    return f"{unsure} Nearest is {nearest}{rival}."
 
 
 def _warning(action: str, near: Sequence[Evidence]) -> str:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.catalogue import Catalogue, load_catalogue
-from pipeline.confidence import Calibration, load_calibration
+from pipeline.confidence import Calibration, load_calibration, percent
 from pipeline.console import err, json_line, plain
 from pipeline.embedding import open_embedder
 from pipeline.errors import Rejected
@@ -252,8 +252,8 @@ def changes(replayed: Sequence[Replayed], catalogue: Catalogue) -> Table:
     for one in replayed:
         if one.changed:
             before, after = one.before, one.after
-            was = f"{before.recommended_action} ({before.confidence_score:.0%})"
-            would_be = f"{catalogue.sentence(after.action)} ({after.confidence:.0%})"
+            was = f"{before.recommended_action} ({percent(before.confidence_score)})"
+            would_be = f"{catalogue.sentence(after.action)} ({percent(after.confidence)})"
             table.add_row(before.id, f"{before.created_at:%m-%d %H:%M}", plain(before.symptom[:80]), plain(was),
                           plain(would_be))  # fmt: skip
     return table

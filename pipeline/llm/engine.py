@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from pipeline.catalogue import ESCALATE, Catalogue
-from pipeline.confidence import Trust
+from pipeline.confidence import Trust, percent
 from pipeline.errors import EngineFailed, Failure, Rejected
 from pipeline.llm.answer import (
     PROMPT,
@@ -319,7 +319,8 @@ def _now() -> float:
 
 def _doubted(advice: Advice) -> Advice:
     """Ask a human, and say what the model would have done."""
-    why = f"The model would {advice.action.name}, but that is only {advice.confidence:.0%} sure. {advice.rationale}"
+    sure = percent(advice.confidence)
+    why = f"The model would {advice.action.name}, but that is only {sure} sure. {advice.rationale}"
     action = Action(ESCALATE, advice.action.target)
     return replace(advice, verdict="escalate", action=action, matched_incident=None, rationale=why)
 

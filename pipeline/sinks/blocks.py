@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.confidence import percent
 from pipeline.redact import visible
 from pipeline.stages.episodes import rank
 from pipeline.words import fault_of
@@ -73,7 +74,7 @@ def _in_line(text: str) -> str:
 def trust(decision: Decision) -> str:
     """The confidence in words and percent."""
     level = "high" if decision.confidence_score >= 0.8 else "medium" if decision.confidence_score >= 0.5 else "low"  # noqa: PLR2004
-    return f"{level} ({decision.confidence_score:.0%})"
+    return f"{level} ({percent(decision.confidence_score)})"
 
 
 def done_before(decision: Decision) -> str:
@@ -186,7 +187,7 @@ def _line(decision: Decision) -> str:
     advice = "ask a human" if decision.verdict == "escalate" else decision.recommended_action
     return (
         f"{plain(title_of(decision), 110)}: {plain(advice, 110)} "
-        f"({decision.confidence_score:.0%}, {decision.occurrences} seen) {plain(decision.id, 40)}"
+        f"({percent(decision.confidence_score)}, {decision.occurrences} seen) {plain(decision.id, 40)}"
     )
 
 

@@ -272,8 +272,9 @@ async def test_a_link_shares_what_is_looked_for(up: Stack, page: Page):
     await page.value("document.getElementById('clear').click()")
     await page.shows("other_fault on sought-b")
     assert await page.value("location.search") == ""
-    await page.open(f"{up.http}/?severity=<b>&state=constructor")
-    await page.shows("other_fault on sought-b")
+    for nothing in ("severity=<b>&state=constructor", "situation=%00"):
+        await page.open(f"{up.http}/?{nothing}")
+        await page.shows("other_fault on sought-b")
     assert page.complaints == []
 
 
@@ -349,7 +350,7 @@ async def test_text_stands_out_from_its_ground(up: Stack, page: Page, scheme: st
         worse = alone("shade_worse", "shade-worse", severity=severity)
         await asyncio.to_thread(up.publish, told, *over, worse)
     await page.open(up.http + "/?q=shade")
-    for text in ("escalated", "resolved", "shade_critical", "shade_info"):
+    for text in ("became worse", "resolved", "shade_critical", "shade_info"):
         await page.shows(text)
     faint = await page.value(r"""(() => {
       const parts = (colour) => (colour.match(/[\d.]+/g) || []).map(Number);
@@ -401,6 +402,81 @@ async def test_a_decision_on_trial_says_so(up: Stack, page: Page):
     assert "shadow" not in await page.value("document.body.innerText")
     await happened(up, "on-trial", "ep_trial", shadow=True, created_at="2026-01-01T00:00:00Z")
     await page.shows("shadow: nobody was notified")
+
+
+async def test_letters_from_the_right_move_nothing_beside_them(up: Stack, page: Page):
+    """Neither in a sentence, nor in a list of ours, nor in a verdict: digits and brackets stand where they are read."""
+    anomaly = {"error_type": "תקלה", "service": "שירות", "spike_percentage": 450}
+    anomaly["message"] = "אזעקה 5 חדשה (7) 88 at night"
+    await asyncio.to_thread(up.publish, json.dumps(anomaly).encode())
+    await page.open(up.http)
+    await advises(page, "אזעקה")
+    evidence = [{"incident_id": "תקלה-1", "title": "שירות", "score": 0.91, "action": None, "outcome": "failed"}]
+    told = {"id": "dec_rtl", "revision": 2, "evidence": evidence, "model": "מודל", "created_at": "2100-03-01T00:00:00Z"}
+    await decide(up, "שירות", **told)
+    mine = card("אזעקה")
+    await page.shows("מודל")
+    await page.value(f"{mine}.querySelector('.why').open = true")
+    await page.value(
+        "import('/static/verdict.js').then(({send}) => send('dec_rtl', {verdict: 'reject', author: 'דנה 12'}))"
+    )
+    await page.open(up.http)
+    await page.shows("rejected by דנה 12")
+    await page.value(f"{mine}.querySelector('.why').open = true")
+    # Where a text of one line begins and ends, of those in the order of the text.
+    places = await page.value(
+        f"""(() => {{
+          const lefts = (selector, ...parts) => {{
+            const node = {mine}.querySelector(selector);
+            node.style.whiteSpace = "pre";
+            const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT);
+            const texts = [];
+            while (walker.nextNode()) texts.push(walker.currentNode);
+            let from = 0;
+            return parts.map((part) => {{
+              const place = node.textContent.indexOf(part, from);
+              from = place + part.length;
+              let before = 0;
+              const text = texts.find((one) => (before += one.data.length) > place);
+              const range = document.createRange();
+              range.setStart(text, place - before + text.data.length);
+              range.setEnd(text, place - before + text.data.length + 1);
+              return range.getBoundingClientRect().left;
+            }});
+          }};
+          return [
+            lefts(".symptom", "450", "%", "above"), lefts(".symptom", "חדשה", "88", "at night"),
+            lefts(".symptom", "אזעקה", "5", "חדשה"), lefts(".why ol li", "תקלה", "1", "שירות", "(", "0.91", ")"),
+            lefts(".decision > .facts:last-child", "מודל", "ms"), lefts(".verdict", "by", "דנה", ","),
+          ];
+        }})()"""
+    )
+    places[2].reverse()  # written from the right, and what stands between its words is read so, too
+    for found in places:
+        assert found == sorted(found), places
+    assert page.complaints == []
+
+
+async def test_what_is_shown_contradicts_no_verdict(up: Stack, page: Page):
+    """What falls short of a threshold is not rounded up to it; and a fault that became worse called for nobody."""
+    await asyncio.to_thread(up.publish, alone("cpu_saturated", "short-of"), alone("cpu_saturated", "short-of"))
+    await page.open(up.http)
+    await advises(page, "cpu_saturated on short-of")
+    await decide(
+        up, "short-of", id="dec_short", revision=2, verdict="escalate", confidence_score=0.4996,
+        created_at="2100-04-01T00:00:00Z",
+    )  # fmt: skip
+    await up.rows("UPDATE episodes SET state = 'escalated' WHERE service = 'short-of'")
+    await page.shows("49 % confidence · ask a human")
+    await page.shows("became worse")
+    mine = card("cpu_saturated on short-of")
+    await page.value(f"{mine}.querySelector('.trust button').click()")
+    await page.shows("accepted")
+    assert "escalated" not in await page.value(f"{mine}.innerText")
+    assert await page.value(
+        "import('/static/text.js').then(({percentOf}) => [0.57, 0.29, 0.58, 1, 0.999, 0].map(percentOf))"
+    ) == [57, 29, 58, 100, 99, 0]  # fmt: skip
+    assert page.complaints == []
 
 
 async def test_a_page_that_lost_the_feed_misses_nothing(up: Stack, page: Page):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.confidence import FEATURES, Calibration, Logistic, Trust, load_calibration, trust
+from pipeline.confidence import FEATURES, Calibration, Logistic, Trust, load_calibration, percent, trust
 from pipeline.dataset import Case, headline, read_dataset
 from pipeline.errors import Misconfigured, Rejected
 from pipeline.evaluate import (
@@ -202,3 +202,12 @@ def test_the_report_is_one_page_without_anything_from_elsewhere():
     assert "<script>" not in text
     assert "<b>" not in text
     assert "http" not in text
+
+
+@pytest.mark.parametrize("hundredths", range(101))
+def test_what_misses_a_threshold_does_not_read_as_if_it_met_it(hundredths: int):
+    """Each whole percent is itself, and what is just below it is not."""
+    share = hundredths / 100
+    assert percent(share) == f"{hundredths}%"
+    assert hundredths == 0 or percent(share - 0.0001) == f"{hundredths - 1}%"
+    assert percent(min(share + 0.0099, 1)) == f"{hundredths}%"

@@ -2,6 +2,7 @@ import { busy, showDecision } from "./decision.js";
 import { decisionsOf, goesOn, othersOf, rootOf, speaksOf, stateOf, worst } from "./situations.js";
 import { arrange, element, say, several } from "./text.js";
 
+const SAID = { escalated: "became worse" }; // nobody was called for that: a decision says whether to ask a human
 const MEANING = { open: "goes on", escalated: "goes on, and became worse", quiet: "nothing came any more", resolved: "its sender says it is over" };
 
 // One card a situation: its probable root on top, the others folded below. `read` fetches the decisions of an episode.
@@ -98,5 +99,5 @@ function updateRow(row, episode, fits) {
 function badge(node, state) {
   node.className = `badge ${state}`;
   node.title = MEANING[state];
-  say(node, state);
+  say(node, SAID[state] || state);
 }

@@ -1,4 +1,4 @@
-import { clock, element, several } from "./text.js";
+import { clock, element, percentOf, several } from "./text.js";
 import { verdictOn, verdicts } from "./verdict.js";
 
 // The newest decision of an episode, and what was said before it, newest first.
@@ -18,7 +18,7 @@ export function decisionView(decision, before) {
   const minutes = track && track.recovery_minutes !== null ? `, median ${track.recovery_minutes} min to recovery` : "";
   const done = track && `done before: ${track.times}, worked ${track.worked}, failed ${track.failed}${minutes}`;
   const trust = element("div", "trust");
-  const percent = Math.round(decision.confidence_score * 100);
+  const percent = percentOf(decision.confidence_score);
   const meter = element("meter");
   meter.max = 1;
   meter.value = decision.confidence_score;
@@ -42,7 +42,8 @@ function why(decision, before) {
   const evidence = element("ol");
   for (const hit of decision.evidence) {
     const action = hit.action ? hit.action.name : "no action";
-    const past = element("li", "", `${hit.incident_id}: ${hit.title} (${action}, ${hit.outcome}; alike in meaning ${hit.score.toFixed(2)})`);
+    const past = element("li", "", `${hit.incident_id}: `);
+    past.append(element("bdi", "", hit.title), ` (${action}, ${hit.outcome}; alike in meaning ${hit.score.toFixed(2)})`);
     if (hit.summary) past.append(element("div", "facts", hit.summary));
     evidence.append(past);
   }
@@ -55,7 +56,7 @@ function history(before) {
   const old = element("ul", "earlier");
   for (const one of before) {
     const said = verdictOn(one.id) ? ` · ${verdictOn(one.id)}` : "";
-    old.append(element("li", "", `${clock(one.created_at)}: ${one.recommended_action} (${Math.round(one.confidence_score * 100)} %, ${one.occurrences} seen)${said}`));
+    old.append(element("li", "", `${clock(one.created_at)}: ${one.recommended_action} (${percentOf(one.confidence_score)} %, ${one.occurrences} seen)${said}`));
   }
   return [element("p", "facts", "Decided before:"), old];
 }

@@ -58,11 +58,11 @@ export function asked(episode) {
   if (decided) decided.asked = episode.revision;
 }
 
-// The filter as an address has it, and back. What no choice offers is no filter.
+// The filter as an address has it, and back. What no choice offers is no filter, and no id has a NUL.
 export function filterOf(search) {
   const query = new URLSearchParams(search);
   const one = (name, values) => (values.includes(query.get(name)) ? query.get(name) : "");
-  return { q: query.get("q") || "", situation: query.get("situation") || "", severity: one("severity", SEVERITIES), state: one("state", ["active", ...STATES]) };
+  return { q: query.get("q") || "", situation: (query.get("situation") || "").replaceAll("\0", ""), severity: one("severity", SEVERITIES), state: one("state", ["active", ...STATES]) };
 }
 
 export function addressOf(filter) {

@@ -1,5 +1,5 @@
 import { apiToken, ask, get } from "./api.js";
-import { choice, clock, element, labelled, visible } from "./text.js";
+import { choice, clock, element, labelled, say, visible } from "./text.js";
 
 const judged = new Map(); // decision → the newest verdict on it, in words
 
@@ -14,7 +14,7 @@ export async function verdictsGiven() {
   }
   for (const told of document.querySelectorAll(".verdict")) {
     const said = judged.get(told.dataset.decision);
-    if (said && told.textContent !== said) told.textContent = said;
+    if (said) say(told, said);
   }
 }
 
@@ -43,7 +43,7 @@ export function verdicts(decision, form) {
   const disable = (yes) => { for (const button of buttons) button.disabled = yes; };
   const done = (text, place) => {
     judged.set(decision.id, text);
-    told.textContent = text;
+    say(told, text);
     if (place !== undefined) buttons[place].disabled = true;
   };
   for (const [place, said] of [[0, "accepted"], [1, "rejected"]]) {
@@ -51,7 +51,7 @@ export function verdicts(decision, form) {
       disable(true);
       const fault = await send(decision.id, { verdict: buttons[place].textContent });
       disable(false);
-      if (fault) told.textContent = fault;
+      if (fault) say(told, fault);
       else done(said, place);
     });
   }
@@ -62,7 +62,7 @@ export function verdicts(decision, form) {
       const fault = await fill(form, decision).then(() => null, () => "the catalogue could not be read");
       disable(false);
       if (fault) {
-        told.textContent = fault;
+        say(told, fault);
         return;
       }
     }
@@ -133,7 +133,7 @@ async function fill(form, decision) {
     const wrong = await send(decision.id, { verdict: "correct", worked: JSON.parse(worked.value), comment: comment.value || null,
       action: { name: action.value, target: target.value, parameters: values } });
     button.disabled = false;
-    fault.textContent = wrong || "";
+    say(fault, wrong || "");
     if (!wrong) form.dispatchEvent(new Event("taken"));
   });
 }
