@@ -50,3 +50,16 @@ class Together(Generic[Asked, Given]):
                 answer.set_exception(given)
             else:
                 answer.set_result(given[place])
+
+
+def once_for_all(ask: Callable[[Asked], Awaitable[Given]]) -> Together[Asked, Given]:
+    """The same of questions that are asked one by one: equal ones, of whoever waited meanwhile, once.
+
+    Nobody is given an answer that is older than the question.
+    """
+
+    async def asked(questions: Sequence[Asked]) -> list[Given]:
+        answers = {question: await ask(question) for question in dict.fromkeys(questions)}
+        return [answers[question] for question in questions]
+
+    return Together(asked)

@@ -40,6 +40,7 @@ from pipeline.stages import ingest
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.record import Record
 from pipeline.stages.situations import Topology
+from pipeline.together import once_for_all
 from schemas import Decision, Explanation
 from schemas.decision import Verdict as Advised
 
@@ -57,6 +58,16 @@ def build(
 
     ``fault`` says what is amiss with the process, if anything.
     """
+
+    async def group(asked: tuple[int, int, str | None]) -> list[Situation]:
+        limit, most, only = asked
+        return [situation_of(found, topology, most) for found in await record.situations(limit=limit, only=only)]
+
+    async def count(_: None) -> Stats:
+        return msgspec.convert(await record.stats(), Stats)
+
+    # Both go through much of the record, and every open page asks for them again and again.
+    grouped, counted = once_for_all(group), once_for_all(count)
 
     @post(
         "/v1/anomalies", status_code=202, summary="Publish one anomaly or a list; 202 once Kafka has acknowledged all",
@@ -113,11 +124,11 @@ def build(
     async def situations(
         limit: Limit = 50, most: Members = 10_000, only: OneSituation = None
     ) -> list[Situation]:  # fmt: skip
-        return [situation_of(found, topology, most) for found in await record.situations(limit=limit, only=only)]
+        return await grouped((limit, most, only))
 
     @get("/v1/stats", summary="Counts of what is on record, and the latency of its decisions in milliseconds")
     async def stats() -> Stats:
-        return msgspec.convert(await record.stats(), Stats)
+        return await counted(None)
 
     @get(
         "/healthz", summary="The process lives, and its worker, if it has one, fetches what waits",

@@ -123,6 +123,10 @@ async def test_a_verdict_on_the_page_becomes_feedback(up: Stack, page: Page):
         return [row["verdict"] for row in rows] == ["accept", "reject"]
 
     await until(written, 30, "the verdicts")
+    (told,) = await up.rows(
+        "SELECT floor(100 * confidence_score + 1e-9) AS said FROM decisions WHERE service = 'clicked'"
+    )
+    await page.shows(f"0 % of 1 judged were right ({told['said']:.0f} % was said)")
     assert page.complaints == []
 
 

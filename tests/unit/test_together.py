@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from pipeline.errors import Rejected, Unavailable
-from pipeline.together import Together
+from pipeline.together import Together, once_for_all
 
 
 class Doubled:
@@ -82,3 +82,25 @@ async def test_who_stops_waiting_takes_nobody_along() -> None:
     assert work.batches == [[1], [3]]
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_equal_questions_are_asked_once_and_no_answer_is_older_than_its_question() -> None:
+    """What comes while one is under way shares the next, which looks again; other questions are asked by themselves."""
+    asked: list[str] = []
+    go = asyncio.Event()
+
+    async def look(question: str) -> int:
+        asked.append(question)
+        await go.wait()
+        return len(asked)
+
+    look_for_all = once_for_all(look)
+    first = asyncio.create_task(look_for_all("a"))
+    await asyncio.sleep(0.01)
+    later = [asyncio.create_task(look_for_all(question)) for question in "aabaab"]
+    await asyncio.sleep(0.01)
+    assert asked == ["a"]
+    go.set()
+    assert await first == 1
+    assert await asyncio.gather(*later) == [2, 2, 3, 2, 2, 3]
+    assert asked == ["a", "a", "b"]

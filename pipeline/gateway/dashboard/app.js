@@ -2,7 +2,7 @@ import { apiToken, get } from "./api.js";
 import { busy } from "./decision.js";
 import { lookedAt, makeCard, updateCard } from "./card.js";
 import { addressOf, asked, filterOf, goesOn, lacks, learn, rootOf, stateOf, wanted } from "./situations.js";
-import { arrange, clock, say } from "./text.js";
+import { arrange, clock, percentOf, say } from "./text.js";
 import { tokenOf } from "./token.js";
 import { verdictsGiven } from "./verdict.js";
 
@@ -93,12 +93,19 @@ function refilter() {
 }
 
 async function counts() {
+  if (document.hidden) return;
   const stats = await get("/v1/stats").catch(() => null);
   if (!stats) return;
   for (const name of ["anomalies", "open_episodes", "decisions", "incidents", "median_latency_ms"]) {
     const value = stats[name];
     document.getElementById(name).textContent = value === null ? "–" : Math.round(value).toLocaleString();
   }
+  const held = document.getElementById("judged_right");
+  held.parentElement.hidden = !stats.judged;
+  if (!stats.judged) return;
+  held.textContent = `${percentOf(stats.judged_right / stats.judged)} %`;
+  document.getElementById("judged").textContent = stats.judged.toLocaleString();
+  document.getElementById("judged_confidence").textContent = percentOf(stats.judged_confidence);
 }
 
 function take(message) {
