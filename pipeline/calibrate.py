@@ -202,7 +202,12 @@ def _in_force(samples: Sequence[Sample], unjudged: Sequence[Signals], now: Calib
 
 
 def held_out(samples: Sequence[Sample], now: Calibration, unjudged: Sequence[Signals] = ()) -> list[Trust]:
-    """What calibrations say of each sample that were fitted without its fold, that is without its group."""
+    """What calibrations say of each sample that were fitted without its fold, that is without its group.
+
+    Raises `Rejected` where all are of one fold: few faults that come again and again.
+    """
+    if len({_fold(sample.group) for sample in samples}) == 1:
+        raise Rejected("the samples are of too few faults: a fit on some could not be judged on others")
     fitted = [_fit([s for s in samples if _fold(s.group) != fold], "a fold", now, unjudged) for fold in range(FOLDS)]
     return [trust(sample.signals, fitted[_fold(sample.group)]) for sample in samples]
 

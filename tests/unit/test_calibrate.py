@@ -84,6 +84,13 @@ def test_too_little_is_not_fitted_on():
         fit([Sample(str(n), Signals(similarity=n / 100), relevant=True, right=True) for n in range(100)], "x", HALF)
 
 
+def test_what_comes_of_one_fault_alone_is_refused():
+    """Fitted without its fault nothing is left: that is said, and no traceback."""
+    for unjudged in ([], [Signals(similarity=0.2)] * 40):
+        with pytest.raises(Rejected, match="too few faults"):
+            compare([replace(sample, group="one", relevant=None) for sample in drawn(LEAST)], HALF, unjudged)
+
+
 RESTART, SCALE = Action("restart_service", "db"), Action("scale_out", "db")
 
 
