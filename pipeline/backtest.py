@@ -5,7 +5,6 @@ action; nor the title, where there are symptoms: it is often written by one who 
 """
 
 import asyncio
-import math
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -32,8 +32,8 @@ from schemas import Anomaly, EnrichedAnomaly, Incident
 
 SHOWN = 40
 """Rows of the table; ``--json`` has all."""
-_CHANCE = 1.96
-"""Standard deviations of a sum that chance stays within, nineteen times of twenty."""
+_CHANCE = 0.025
+"""What is rarer on its side, at either one, is no chance: together one time of twenty at most."""
 _SHARES = ("coverage", "same_action_share", "same_kind_share", "mean_confidence")
 
 
@@ -184,10 +184,16 @@ def summary(tried: Sequence[Tried]) -> dict[str, Any]:
 
 
 def holds(tried: Sequence[Tried]) -> bool:
-    """Whether as many are right as the confidence said, give or take chance: a sum of independent draws, each of p."""
+    """Whether as many are right as the confidence said, give or take chance: independent draws, each of its own p.
+
+    Counted out, not by a normal curve: with few, or sure, ones that would call chance what happens one time of five.
+    """
     judged = [(one.answer.advice.confidence, one.right) for one in tried if one.right is not None]
-    surplus = sum(right - sure for sure, right in judged)
-    return abs(surplus) <= _CHANCE * math.sqrt(sum(sure * (1 - sure) for sure, _ in judged))
+    odds = np.ones(1)  # of none right, one right, …
+    for sure, _ in judged:
+        odds = np.convolve(odds, (1 - sure, sure))
+    right = sum(right for _, right in judged)
+    return bool(min(odds[: right + 1].sum(), odds[right:].sum()) >= _CHANCE)
 
 
 def row_of(one: Tried) -> dict[str, Any]:

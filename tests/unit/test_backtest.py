@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.backtest import Tried, anomaly_of, in_order, summary, tries
+from pipeline.backtest import Tried, anomaly_of, holds, in_order, summary, tries
 from pipeline.nearest import Advice
 from pipeline.replay import Answered
 from schemas import Action, Incident
@@ -22,10 +22,10 @@ def past(name: str, day: int | None, action: str | None = "restart_service", **f
     )  # fmt: skip
 
 
-def said(action: str | None, matched: str | None = None) -> Answered:
+def said(action: str | None, matched: str | None = None, sure: float = 0.8) -> Answered:
     if action is None:
         return Answered(Advice("escalate", Action("escalate_to_human", "api"), None, 0.2, "", "nearest"), [], 1.0)
-    return Answered(Advice("recommend", Action(action, "api"), matched, 0.8, "", "nearest"), [], 1.0)
+    return Answered(Advice("recommend", Action(action, "api"), matched, sure, "", "nearest"), [], 1.0)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,26 @@ def test_the_figures():
     assert (told["kind_judged"], told["same_kind"]) == (2, 1)
     assert (told["could_be_known"], told["could_be_known_and_right"], told["could_be_known_but_escalated"]) == (2, 2, 0)
     assert summary([])["coverage"] is None
+
+
+@pytest.mark.parametrize(
+    ("sure", "right", "wrong", "held"),
+    [
+        (0.8, 0, 0, True),
+        (0.8, 0, 1, True),  # happens one time of five
+        (0.9, 1, 1, True),
+        (0.96, 4, 1, True),  # one or more of five: one time of five or six
+        (0.98, 0, 1, False),
+        (0.8, 0, 2, True),  # one of 25
+        (0.8, 0, 3, False),
+        (0.5, 60, 40, True),  # that or more: 0.028
+        (0.5, 61, 39, False),  # 0.018
+        (0.5, 39, 61, False),
+        (1.0, 5, 0, True),
+    ],
+)
+def test_the_confidence_holds_unless_chance_is_too_rare(sure: float, right: int, wrong: int, held: bool):
+    """Less than one time of forty would as many be right, or more, or as few, or fewer."""
+    answers = [said(done, sure=sure) for done in ["restart_service"] * right + ["scale_out"] * wrong]
+    dated = [past(str(day), day) for day in range(len(answers))]
+    assert holds(list(tries(dated, answers))) is held
