@@ -18,8 +18,8 @@ from schemas import Action, EnrichedAnomaly, Evidence, Value
 PROMPT_VERSION = "decide-v3"
 PROMPT = resources.files("pipeline").joinpath(f"prompts/{PROMPT_VERSION}.md").read_text()
 _MAX_TEXT = 2000
-_MAX_SEEN = 8000
-"""Characters of a text that are looked at for secrets before it is cut: none is cut in two and so missed."""
+_SEEN = 4
+"""How many times what is kept of a text is looked at for secrets before it is cut: none is cut in two and so missed."""
 _MAX_WORD = 500
 _MAX_NAME = 200
 """Characters of a label or of a parameter, its name and its value: there are many of them."""
@@ -237,10 +237,10 @@ def _evidence_told(item: Evidence, catalogue: Catalogue) -> dict[str, Any]:
 def _cleaned(value: Any, redact: bool, most: int = _MAX_TEXT) -> Any:  # noqa: FBT001 - the setting
     """Texts of up to ``most`` characters; what is in a mapping within one is a name or a value, and shorter."""
     if isinstance(value, str):
-        return _told(value, redact)[:most]
+        return _told(value, redact, most)
     if isinstance(value, dict):
         return {
-            _told(str(key), redact)[:_MAX_NAME]: _told_as(visible(str(key)), item)[:most]
+            _told(str(key), redact, _MAX_NAME): _told_as(visible(str(key)), item, most)
             if redact and isinstance(item, str)
             else _cleaned(item, redact, _MAX_NAME if isinstance(item, dict) else most)
             for key, item in list(value.items())[:_MAX_ITEMS]
@@ -248,20 +248,21 @@ def _cleaned(value: Any, redact: bool, most: int = _MAX_TEXT) -> Any:  # noqa: F
     return [_cleaned(item, redact) for item in value[:_MAX_ITEMS]] if isinstance(value, list) else value
 
 
-def _told_as(name: str, text: str) -> str:
+def _told_as(name: str, text: str, most: int) -> str:
     """What the model is told of a text that is called so: the name says of some what no look at them does."""
     if names_secret(name):
         return "[redacted:secret]"
     called = f"{name[:_MAX_NAME]}: "
-    both = _told(called + text, redact=True)
-    return both.removeprefix(called) if both.startswith(called) else _told(text, redact=True)
+    both = _told(called + text, redact=True, most=len(called) + most)
+    return both.removeprefix(called) if both.startswith(called) else _told(text, redact=True, most=most)
 
 
-def _told(text: str, redact: bool) -> str:  # noqa: FBT001
+def _told(text: str, redact: bool, most: int = _MAX_TEXT) -> str:  # noqa: FBT001
     """What the model is told of a text. Of a long one the last word may be a secret cut in two: it goes."""
-    if len(text) > _MAX_SEEN:
-        text = text[: max(text.rfind(" ", 0, _MAX_SEEN), text.rfind("\n", 0, _MAX_SEEN), _MAX_SEEN - _MAX_WORD)]
-    return _seen(text, redact)
+    seen = most * _SEEN
+    if len(text) > seen:
+        text = text[: max(text.rfind(" ", 0, seen), text.rfind("\n", 0, seen), seen - _MAX_WORD)]
+    return _seen(text, redact)[:most]
 
 
 @lru_cache(2048)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_a_flood_of_text_is_cut(catalogue: Catalogue):
     base = len(question(asked(), catalogue))
     flooded = asked(message="x" * 65_000, labels={f"l{n}": "y" for n in range(10_000)})
     assert len(question(flooded, catalogue)) < base + 5_000
+
+
+def test_what_is_looked_at_for_secrets_grows_with_what_is_kept(catalogue: Catalogue):
+    """Of fifty labels two hundred characters are kept each: long ones take no longer than shorter ones."""
+
+    def took(length: int, first: int) -> float:
+        told = "disk full on the node " * 250
+        labels = {f"label{n}": f"{n} {told}"[:length] for n in range(first, first + 50)}
+        started = time.process_time()
+        question(asked(labels=labels), catalogue)
+        return time.process_time() - started
+
+    short, long = (min(took(length, first) for first in (0, 50, 100)) for length in (1600, 5000))
+    assert long < 2 * short
 
 
 READ = {
