@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -238,7 +238,7 @@ class Record:
 
     async def save_feedback(self, feedback: Feedback) -> None:
         """Write a verdict down, once by its id. Raises `Rejected` for one on a decision that nobody made."""
-        body = encoded(feedback).decode()
+        body = encoded(_in_utc(feedback)).decode()
         async with self.connection() as connection:
             if await connection.fetchval("SELECT 1 FROM decisions WHERE id = $1", feedback.decision_id) is None:
                 raise Rejected(f"no decision {feedback.decision_id}")
@@ -274,6 +274,16 @@ class Record:
         async with self.connection() as connection:
             rows = await connection.fetch(JUDGED)
         return judged_of(rows)
+
+
+def _in_utc(feedback: Feedback) -> Feedback:
+    """PostgreSQL reads a time's offset up to 16 hours only, and verdicts are ordered there."""
+    if feedback.created_at is None:
+        return feedback
+    try:
+        return msgspec.structs.replace(feedback, created_at=feedback.created_at.astimezone(UTC))
+    except OverflowError as exc:
+        raise Rejected("created_at is out of range in UTC") from exc
 
 
 @asynccontextmanager

@@ -479,6 +479,19 @@ async def test_verdicts_are_judged_in_the_order_in_which_they_were_given(record:
     assert [said.verdict for _, said in await record.judged_decisions()] == ["accept", "reject", "correct"]
 
 
+async def test_a_verdict_from_far_off_utc_stops_neither_lessons_nor_counts(record: Record) -> None:
+    """RFC 3339 has offsets up to 23:59, PostgreSQL none beyond 16 hours; what is no time in UTC is rejected."""
+    (opening,) = await record.record_arrivals([arrival("a")], Grouping())
+    await record.save_decisions([(decision("dec_1", anomaly_id="a", episode_id=opening.episode_id), None)])
+    far = timezone(timedelta(hours=23, minutes=59))
+    one = Feedback(id="x", decision_id="dec_1", verdict="accept", worked=True)
+    await record.save_feedback(msgspec.structs.replace(one, created_at=NOW.astimezone(far)))
+    with pytest.raises(Rejected, match="created_at is out of range"):
+        await record.save_feedback(msgspec.structs.replace(one, id="y", created_at=datetime(1, 1, 1, tzinfo=far)))
+    assert [lesson.feedback.created_at for lesson in await record.lessons()] == [NOW]
+    assert (await record.stats())["feedback"] == 1
+
+
 async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, database_url: str) -> None:
     """One of an earlier release, which knew no limits: it is logged by its id, and stops neither lists nor lessons."""
     await record.record_arrivals([arrival("a")], Grouping())
@@ -862,7 +875,7 @@ async def test_what_is_proposed_anew_while_it_is_approved_goes_on_waiting(record
 
 
 async def test_times_that_nobody_set_are_put_right(database_url: str) -> None:
-    """What an older release wrote of them, as PostgreSQL keeps it, spoils no situation after the migration."""
+    """What an older release wrote of them, as PostgreSQL keeps it, spoils no situation and no verdict afterwards."""
     async with open_record(database_url) as record, record.connection() as connection:
         await connection.execute("DROP DATABASE IF EXISTS older")
         await connection.execute("CREATE DATABASE older")
@@ -877,7 +890,17 @@ async def test_times_that_nobody_set_are_put_right(database_url: str) -> None:
                 NOW,
             )
             await connection.execute("INSERT INTO situation_keys VALUES ($1, 's', '-infinity', $2)", key, NOW)
+            await connection.execute("ALTER TABLE feedback DROP CONSTRAINT feedback_decision_id_fkey")
+            for zone in ("+05:30", "+16:00", "-23:59", "Z"):
+                await connection.execute(
+                    "INSERT INTO feedback (id, decision_id, verdict, body) VALUES ($1, 'dec', 'accept',"
+                    " jsonb_build_object('created_at', '2026-11-01T12:00:00' || $1))", zone,
+                )  # fmt: skip
         await migrate(url)
+        assert (await record.stats())["feedback"] == 4
+        async with record.connection() as connection:
+            told = await connection.fetch("SELECT id FROM feedback WHERE body ? 'created_at' ORDER BY id")
+        assert [row["id"] for row in told] == ["+05:30", "Z"]
         await record.record_arrivals([arrival("b", 60, "other", service="s")], Grouping())
         found = await record.situations()
     assert [root_of(situation["episodes"], Topology()) for situation in found[1:]] == ["ep"]
