@@ -142,9 +142,12 @@ def _by_dataset(held: Mapping[str, Mapping[str, float | None]]) -> Table:
 async def _feedback() -> tuple[list[fitting.Sample], list[Signals]]:
     """What verdicts say, and the signals of as many of the newest escalations, the newest of each fingerprint."""
     async with opened_record() as record:
-        samples = fitting.samples_of_feedback(await record.judged_decisions())
+        judged = await record.judged_decisions()
+        samples = fitting.samples_of_feedback(judged)
         asked = await record.decisions(limit=max(len(samples), 1), verdict="escalate")
-    return samples, list({decision.fingerprint: decision.signals for decision in reversed(asked)}.values())
+    known = {decision.id for decision, _ in judged}
+    unjudged = {one.fingerprint: one.signals for one in reversed(asked) if one.id not in known}
+    return samples, list(unjudged.values())
 
 
 def _comparison(compared: Mapping[str, Difference], one: str = "this one", other: str = "the other") -> Table:
