@@ -328,8 +328,10 @@ def test_a_label_is_read_with_its_name(name: str, value: str):
     assert value in question(msgspec.structs.replace(one, anomaly=plain), CATALOGUE) or name == "Authorization"
 
 
-def test_a_secret_that_is_cut_in_two_leaves_with_neither_half():
+@pytest.mark.parametrize(("place", "looked_at"), [("message", 8000), ("label", 800)])
+def test_a_secret_that_is_cut_in_two_leaves_with_neither_half(place: str, looked_at: int):
     """A long key before it makes room for it among what is told; it stands where no more is looked at."""
-    key = f"-----BEGIN PRIVATE KEY-----\n{'QUJD' * 1950}\n-----END PRIVATE KEY-----\n"
-    text = key + "x " * ((7990 - len(key)) // 2) + f"ghp_{'aB3' * 12}"
-    assert "ghp_" not in question(attacked("message", text), CATALOGUE)
+    key = f"-----BEGIN PRIVATE KEY-----\n{'QUJD' * (looked_at // 4 - 50)}\n-----END PRIVATE KEY-----\n"
+    for before in range(looked_at - 30, looked_at + 30, 4):
+        text = key + ("x " * looked_at)[: before - len(key)] + f" ghp_{'aB3' * 12}"
+        assert "ghp_" not in question(attacked(place, text), CATALOGUE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.calibrate import LEAST, Sample, compare, figures_held_out, fit, samples_of_feedback
+from pipeline.calibrate import LEAST, Sample, compare, figures_held_out, fit, held_out, samples_of_feedback
 from pipeline.confidence import Calibration, Logistic, trust
 from pipeline.errors import Rejected
 from pipeline.measure import samples
@@ -91,6 +91,15 @@ def test_what_comes_of_one_fault_alone_is_refused():
             compare([replace(sample, group="one", relevant=None) for sample in drawn(LEAST)], HALF, unjudged)
 
 
+def test_what_is_compared_was_not_seen():
+    """What one fault alone shows, and shows each time, is no gain: fitted without it nobody knows it."""
+    odd = [Sample("odd", Signals(similarity=0.1, exact=1.0), None, right=True)] * LEAST
+    rest = [replace(sample, relevant=None) for sample in drawn(200)]
+    known = trust(odd[0].signals, fit([*rest, *odd], "x", HALF)).right
+    assert known > 0.8
+    assert all(sure.right < known - 0.3 for sure in held_out([*rest, *odd], HALF)[200:])
+
+
 RESTART, SCALE = Action("restart_service", "db"), Action("scale_out", "db")
 
 
@@ -120,6 +129,14 @@ def test_what_a_verdict_says_of_the_nearest_incident(
     made = msgspec.structs.replace(decision("x"), verdict=advised, matched_incident=matched)
     said = Feedback(id="f", decision_id=made.id, verdict=verdict, action=done, worked=worked)
     assert [sample.right for sample in samples_of_feedback([(made, said)])] == [right] * (right is not None)
+
+
+def test_of_a_nearest_incident_whose_action_failed_no_correction_tells():
+    """It would not have been advised: that something else was done says nothing of what it is worth."""
+    near = msgspec.structs.replace(decision("x").evidence[0], outcome="failed")
+    made = msgspec.structs.replace(decision("x"), verdict="escalate", matched_incident=None, evidence=[near])
+    said = Feedback(id="f", decision_id=made.id, verdict="correct", action=RESTART, worked=True)
+    assert samples_of_feedback([(made, said)]) == []
 
 
 def test_the_newest_verdict_counts_and_a_farther_incident_tells_nothing():
@@ -168,6 +185,14 @@ def test_verdicts_move_what_is_in_force_and_many_move_it_more():
     assert before > 0.95
     assert before - 0.05 > few > many
     assert many == pytest.approx(0.5, abs=0.15)
+
+
+def test_what_nobody_judged_weighs_no_more_than_what_somebody_did():
+    """However many escalations there are, they hold the confidence in no more than as many as there are verdicts."""
+    half = Calibration("half", Logistic(0.0, {}), Logistic(0.0, {}))
+    samples, unjudged = verdicts(100, half, 1)
+    few, many = (trust(Signals(similarity=0.9), fit(samples, "x", STEEP, unjudged * times)).right for times in (2, 200))
+    assert few == pytest.approx(many, abs=0.01)
 
 
 def test_the_fewest_samples_can_be_compared():
