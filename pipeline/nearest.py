@@ -118,8 +118,8 @@ def symptom_of(anomaly: Anomaly) -> str:
     text = " ".join(fault_of(anomaly.error_type, anomaly.service).split())
     if anomaly.spike_percentage is not None:
         text += f", {abs(anomaly.spike_percentage):g} % {'above' if anomaly.spike_percentage >= 0 else 'below'} normal"
-    if anomaly.message:
-        message = " ".join(anomaly.message.split())
+    message = " ".join((anomaly.message or "").split())
+    if message and message != " ".join(anomaly.error_type.split()):
         text += f": {message if len(message) <= _SHOWN else message[: _SHOWN - 1] + '…'}"
     return text
 

@@ -156,6 +156,7 @@ SYMPTOMS = {
     "timeout, 0 % above normal: pool is full": Anomaly(
         error_type="timeout", spike_percentage=0, message=" pool\n is\tfull "
     ),
+    "Latency above 2 s on db": Anomaly(error_type="Latency above 2 s", service="db", message="Latency above\n2 s"),
     "timeout: " + "x" * 159 + "…": Anomaly(error_type="timeout", message="x" * 161),
 }
 
