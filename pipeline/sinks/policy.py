@@ -47,6 +47,10 @@ class Matcher:
         if parts is None:
             raise Rejected(f"{text!r} is no matcher: NAME=VALUE, NAME!=VALUE, NAME=~REGEX or NAME!~REGEX")
         name, operator, value = parts.groups()
+        if value.startswith(("=", "~")):
+            raise Rejected(
+                f"{text!r}: the operator is {operator} alone; a value that begins with {value[0]} stands in quotes"
+            )
         value = value.strip().strip('"')
         pattern = _compiled(text, value) if operator.endswith("~") else None
         return cls(name, operator.startswith("!"), value, pattern)

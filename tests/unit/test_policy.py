@@ -29,6 +29,7 @@ FACTS = {"service": "payments-db", "severity": "error", "cluster": "c1"}
         ("service=~payments.*", True), ("service=~payments", False), ("service!~payments.*", False),
         ("severity=~error|critical", True), ("namespace=", True), ("namespace!=", False), ("namespace=~.+", False),
         ("service=payments.db", False), (r"service!~x\{999999999", True),
+        ('service!="=payments-db"', True), ('service="~x"', False),
     ],
 )  # fmt: skip
 def test_a_matcher(text: str, holds: bool):
@@ -38,8 +39,9 @@ def test_a_matcher(text: str, holds: bool):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "service", "=x", "service=~(", "a b=c", "service=~x{99999999999}", "service=~x{1,99999}", "service=~\udce9"],
-)
+    ["", "service", "=x", "service=~(", "a b=c", "service=~x{99999999999}", "service=~x{1,99999}", "service=~\udce9",
+     "service==x", "severity!==critical", "service = ~x", "service=~~x"],
+)  # fmt: skip
 def test_what_is_no_matcher(text: str):
     with pytest.raises(Rejected):
         Matcher.parse(text)
