@@ -69,8 +69,8 @@ def _anomaly(explanation: Explanation) -> RenderableType:
 
 
 def _evidence(decision: Decision) -> RenderableType:
-    table = Table("similarity", "incident", "title", "what was done", "outcome", title="evidence, nearest first",
-                  title_justify="left")  # fmt: skip
+    table = Table("alike in meaning", "incident", "title", "what was done", "outcome",
+                  title="evidence, best match first", title_justify="left")  # fmt: skip
     for item in decision.evidence:
         action = item.action.name if item.action else "-"
         name = item.incident_id + (" ←" if item.incident_id == decision.matched_incident else "")
