@@ -15,7 +15,7 @@ from pipeline import settings
 from pipeline.catalogue import Catalogue, load_catalogue
 from pipeline.console import err, json_line, opened_index, opened_record, out, plain, run_async
 from pipeline.errors import Rejected
-from pipeline.knowledge import Loaded, Page, completed, insist, look_through
+from pipeline.knowledge import Loaded, Page, completed, insist, look_through, of_no_kind
 from pipeline.llm import Llm, open_llm
 from pipeline.postmortems.assisted import NO_HELP, Helped, helped, recalled, wanted_of
 from pipeline.postmortems.readings import Readings
@@ -27,12 +27,14 @@ from schemas import Evidence, Incident
 
 _JSON_LINES = "One JSON object a line"
 _ASK = "Where LLM_MODEL is set: ask it where a page tells what rules do not find."
+_NAMED = 3
+"""Incidents that a note names; of the others it says how many they are."""
 incidents_cli = typer.Typer(no_args_is_help=True, help="The knowledge: past incidents.")
 
 
 @incidents_cli.command("load")
 def incidents_load(
-    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, Markdown, HTML, text.")],
+    path: Annotated[Path, typer.Argument(help="A file or folder: JSON, JSON Lines, YAML, CSV, Markdown, HTML, text.")],
     ask: Annotated[bool, typer.Option("--model/--no-model", help=_ASK)] = True,  # noqa: FBT002
 ) -> None:
     """Add past incidents, and say what could not be filled. The same ones again change nothing but what a model finds.
@@ -47,11 +49,7 @@ def incidents_load(
         files = run_async(_assisted(files, pages, current, catalogue, ask=ask))
     incidents = [incident for loaded in insist(path, files) for incident in loaded.incidents]
     _print_gaps(files, path)
-    for incident in incidents:
-        fault = catalogue.fault(incident.action) if incident.action else None
-        if fault:
-            said = plain(f"{incident.id}: its action will never be advised: {fault}")
-            err.print("[yellow]note[/]", said, soft_wrap=True)
+    _print_faults(incidents, catalogue)
 
     async def load() -> int:
         async with opened_record() as record:
@@ -250,6 +248,19 @@ def _effort(answers: list[Helped]) -> str:
     return f"{names} answered about {answered} of {len(answers)} pages: {tokens:,} tokens {cost}"
 
 
+def _print_faults(incidents: list[Incident], catalogue: Catalogue) -> None:
+    """Which of them name an action that can never be advised: each fault once, with whose it is."""
+    whose: dict[str, list[str]] = {}
+    for incident in incidents:
+        fault = catalogue.fault(incident.action) if incident.action else None
+        if fault:
+            whose.setdefault(fault, []).append(incident.id)
+    for fault, names in whose.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        said = f"{fault}: such an action will never be advised ({', '.join(names[:_NAMED])}{more})"
+        err.print("[yellow]note[/]", plain(said), soft_wrap=True)
+
+
 def _print_gaps(files: list[Loaded], path: Path) -> None:
     """What each file left open: nothing is made up for it."""
     table = Table("file", "incidents", "not filled", "notes")
@@ -263,3 +274,6 @@ def _print_gaps(files: list[Loaded], path: Path) -> None:
             table.add_row(plain(name), str(len(loaded.incidents)), gaps, notes)
     if table.row_count:
         out.print(table)
+    others = of_no_kind(path)
+    if others:
+        err.print("[yellow]note[/]", plain(f"of no kind that is read: {', '.join(others)}"), soft_wrap=True)

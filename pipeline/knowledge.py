@@ -1,10 +1,11 @@
-"""Files of past incidents to `Incident`s: JSON, JSON Lines and YAML, and post-mortems in Markdown, HTML and plain text.
+"""Files of past incidents to `Incident`s: JSON, JSON Lines, YAML, CSV, and post-mortems in Markdown, HTML and text.
 
 A post-mortem's fields are found by rules (`pipeline.postmortems`). What they do not find is left empty, and told; a
 model may say where the page tells it (`completed`).
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -15,11 +16,12 @@ import msgspec
 import yaml
 
 from pipeline.errors import Rejected
-from pipeline.postmortems import confluence, plain
+from pipeline.postmortems import confluence, plain, table
 from pipeline.postmortems.outline import Outline, Section, outline
 from pipeline.postmortems.rules import TOLD, Filled, filled, tells
 from pipeline.stages.fingerprints import digest
 from pipeline.stages.ingest import check_texts
+from pipeline.words import fault_of
 from schemas import Incident
 
 _WANTED = (
@@ -78,6 +80,20 @@ class _Source:
     file: Path
     name: str
     notes: list[str] = field(default_factory=list)
+    alike: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """By what a note says without what it quotes: the first such note of a row, and how many there are."""
+
+    def tell(self, row: str, notes: Iterable[str]) -> None:
+        """Of one row of many: what is told of several in the same words is told once, of the first."""
+        for note in notes:
+            kind = re.sub("'.*'", "", note, flags=re.DOTALL)
+            first, number = self.alike.get(kind, (f"{row}: {note}", 0))
+            self.alike[kind] = first, number + 1
+
+    def told(self) -> list[str]:
+        """All notes."""
+        rows = self.alike.values()
+        return [*self.notes, *(first if n == 1 else f"{first} (and {n - 1} more like it)" for first, n in rows)]
 
     @property
     def title(self) -> str:
@@ -131,6 +147,13 @@ def look_through(path: Path) -> list[Loaded]:
     return _distinct(_read(_Source(file, file.relative_to(top).with_suffix("").as_posix())) for file in files)
 
 
+def of_no_kind(path: Path) -> list[str]:
+    """What else is in a folder, and is of no kind that is read: each kind with how many files are of it."""
+    files = path.rglob("*") if path.is_dir() else []
+    kinds = Counter(file.suffix.lower() or "without a suffix" for file in files if _is_other(path, file))
+    return [f"{number} {kind}" for kind, number in sorted(kinds.items())]
+
+
 def insist(path: Path, files: list[Loaded]) -> list[Loaded]:
     """The files. Raises `Rejected` for one that is named by itself and has no incident: the file, and what is wrong."""
     for loaded in files if not path.is_dir() else []:
@@ -170,9 +193,16 @@ def _completed(loaded: Loaded, found: Callable[[Page], Filled]) -> Loaded:
 
 
 def _is_knowledge(file: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.parts)
     about = len(file.parts) == 1 and file.stem.lower() == "readme"
-    return file.suffix.lower() in _READERS and not about and not hidden
+    return file.suffix.lower() in _READERS and not about and not _is_hidden(file)
+
+
+def _is_other(folder: Path, file: Path) -> bool:
+    return file.suffix.lower() not in _READERS and not _is_hidden(file.relative_to(folder)) and file.is_file()
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts)
 
 
 def _distinct(files: Iterable[Loaded]) -> list[Loaded]:
@@ -215,8 +245,8 @@ def _read(source: _Source) -> Loaded:
     except (ValueError, yaml.YAMLError, msgspec.MsgspecError, RecursionError) as exc:
         fault = str(exc)
     else:
-        return Loaded(source.file, incidents, source.notes, pages=pages)
-    return Loaded(source.file, [], source.notes, fault)
+        return Loaded(source.file, incidents, source.told(), pages=pages)
+    return Loaded(source.file, [], source.told(), fault)
 
 
 def _given(row: Any, source: _Source) -> Any:
@@ -266,6 +296,10 @@ def _json_lines(text: str, source: _Source) -> Iterable[_Row]:
             yield _understood(row, None, source)
 
 
+def _csv(text: str, source: _Source) -> Iterable[_Row]:
+    return (_understood(row, None, source) for row in table.rows(text))
+
+
 def _yaml(text: str, _: _Source) -> Iterable[_Row]:
     value = yaml.safe_load(text)
     return map(_Row, value if isinstance(value, list) else [value])
@@ -307,8 +341,13 @@ def _understood(row: Any, name: str | None, source: _Source) -> _Row:
         return _Row(known | row)
     found = Outline(None, "", [Section(2, said, text) for said, text in texts if tells(said, text)])
     read = filled(found, texts)
-    source.notes.extend(read.notes if name else (f"{row.get('id', 'without an id')}: {note}" for note in read.notes))
+    if name:
+        source.notes.extend(read.notes)
+    else:
+        source.tell(str(row.get("id", "without an id")), read.notes)
     fields = known | read.fields | ours | ({"id": str(row["id"])} if isinstance(row.get("id"), int) else {})
+    if "error_type" in fields:
+        fields.setdefault("title", fault_of(fields["error_type"], fields.get("service")))
     said = ((_words(str(key)), _text(value)) for key, value in row.items())
     return _Row(fields, "\n\n".join(f"{key}: {text}" for key, text in said if text))
 
@@ -335,6 +374,6 @@ def _words(key: str) -> str:
 
 
 _READERS: dict[str, Callable[[str, _Source], Iterable[_Row]]] = {
-    ".json": _json, ".jsonl": _json_lines, ".yaml": _yaml, ".yml": _yaml, ".md": _markdown, ".html": _html,
-    ".htm": _html, ".txt": _plain,
+    ".json": _json, ".jsonl": _json_lines, ".yaml": _yaml, ".yml": _yaml, ".csv": _csv, ".tsv": _csv, ".md": _markdown,
+    ".html": _html, ".htm": _html, ".txt": _plain,
 }  # fmt: skip

@@ -28,13 +28,13 @@ _LATER = re.compile(r"\b(follow.?ups?|lessons?|action items|prevent\w*|long.term
 """What is planned is not what was done."""
 _NAMES: dict[str, tuple[str, ...]] = {
     "id": ("incident id", "incident number", "incident key"),
-    "title": ("title", "subject", "name", "headline"),
+    "title": ("title", "subject", "name", "headline", "short description"),
     "service": ("service", "affected service", "impacted service", "services", "affected services",
                 "impacted services", "component", "system", "application"),
     "error_type": ("error type", "alert name", "alertname", "alert"),
     "fault_class": ("fault class", "root cause category", "cause category", "category"),
     "occurred_at": ("occurred at", "started at", "incident start", "start time", "started", "start", "incident date",
-                    "date of incident", "date"),
+                    "date of incident", "date", "opened at", "opened"),
     "outcome": ("outcome", "status"),
     "recovery_minutes": ("recovery minutes", "recovery time", "time to recovery", "time to recover"),
     "duration": ("duration", "incident duration", "outage duration", "downtime", "time to resolve",
@@ -55,7 +55,7 @@ _STATE = re.compile(
 )
 _OUTCOMES = {"resolved", "mitigated", "failed"}
 _ZONE = re.compile(r"\s*\(?(?:Z|(?:UTC|GMT)(?:([+-])(\d{1,2})(?::?(\d{2}))?)?)\)?$")
-_DAYS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%Y/%m/%d")
+_DAYS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%Y/%m/%d", "%d.%m.%Y")
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
 _DURATION = re.compile(
     r"(?:(\d+(?:\.\d+)?) ?h(?:ours?|rs?)?)?[ ,]*(?:(\d+(?:\.\d+)?) ?m(?:in(?:ute)?s?)?)?", re.IGNORECASE

@@ -181,7 +181,21 @@ def test_a_terminal_obeys_no_file_of_past_incidents(monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 1
     assert not [char for char in done.output if char != "\n" and not char.isprintable()]
     assert "[bold]·.jsonl" in done.output
-    assert f"note {SEEN}: its action will never be advised" in done.output
+    assert f"such an action will never be advised ({SEEN})" in done.output
+
+
+def test_a_folder_of_past_incidents_is_told_in_few_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """An action that can never be advised once for all that name it, and what is of no kind that is read."""
+    monkeypatch.setattr(incidents, "run_async", answers(5))
+    rows = [{"id": f"i{n}", "title": "t", "action": {"name": "fly", "target": "x"}} for n in range(5)]
+    (tmp_path / "past.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name in ("a.PDF", "b.pdf", "Makefile", ".hidden.pdf"):
+        (tmp_path / name).touch()
+    done = CliRunner().invoke(cli, ["incidents", "load", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "note of no kind that is read: 2 .pdf, 1 without a suffix\n" in done.output
+    whose = "such an action will never be advised (i0, i1, i2 and 2 more)"
+    assert f"note action 'fly' is not in the catalogue: {whose}\n" in done.output
 
 
 def test_what_is_done_is_said_by_its_whole_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

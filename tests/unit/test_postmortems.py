@@ -1,6 +1,7 @@
 """Post-mortems as teams export them become incidents, and what no rule finds is told and not made up."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -414,6 +415,45 @@ def test_several_without_an_id_keep_theirs_wherever_they_stand(tmp_path: Path, s
     assert len(first) == len(rows)
     assert all(name.startswith("export#") for name in first)
     assert written([{"title": "New", "symptoms": "it is new"}, *reversed(rows)]).items() > first.items()
+
+
+TABLE = """Opened;Service;Alert;Symptoms;Symptoms;Resolution;Action;Outcome
+12.02.2025 08:00;seatmap;SeatLockTimeout;"lock waits; over 20 s";;Killed the queries.;kill_long_queries;Resolved
+
+13.02.2025 09:30;seatmap;SeatLockTimeout;;"lock waits of
+a minute";Killed them.;kill_long_queries;Failed
+"""
+
+
+@pytest.mark.parametrize(("suffix", "between"), [("csv", ";"), ("csv", ","), ("tsv", "\t")])
+def test_a_table_has_an_incident_a_row(tmp_path: Path, suffix: str, between: str):
+    """Columns are read as headings and properties are; a row that names no title is called by its fault."""
+    text = TABLE.replace(";", between).replace(f"waits{between}", "waits;")
+    found = loaded(tmp_path, f"export.{suffix}", "\ufeff" + text)
+    one, other = found.incidents
+    assert (one.title, one.service, one.symptoms) == ("SeatLockTimeout on seatmap", "seatmap", "lock waits; over 20 s")
+    assert (one.mitigation, one.outcome, other.outcome) == ("Killed the queries.", "resolved", "failed")
+    assert one.occurred_at == datetime(2025, 2, 12, 8, tzinfo=UTC)
+    assert one.action == Action("kill_long_queries", "seatmap")
+    assert other.symptoms == "lock waits of\na minute"
+    (note,) = found.notes
+    assert note == "without an id: the time '12.02.2025 08:00' names no zone: read as UTC (and 1 more like it)"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("Title,Symptoms\nlag,slow,very\n", "line 2: cells: 3, columns: 2"),
+        ("Title,Symptoms\nlag\n", "line 2: cells: 1, columns: 2"),
+        ("Service,Symptoms\norders,slow\n", "incident 1: Object missing required field"),
+        ("Title,Symptoms\nlag," + "x" * 200_000, "line 2: field larger than field limit"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_with_the_line(tmp_path: Path, text: str, fault: str):
+    """A cell in the wrong column would be told as what it is not."""
+    (tmp_path / "export.csv").write_text(text)
+    with pytest.raises(Rejected, match=re.escape(fault)):
+        read_files(tmp_path / "export.csv")
 
 
 def test_one_in_our_form_without_an_id_is_called_by_its_file(tmp_path: Path):
