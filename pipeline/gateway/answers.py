@@ -78,8 +78,9 @@ def situation_of(row: Mapping[str, Any], topology: Topology, most: int) -> Situa
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of what is on record (the rest was forgotten after RETENTION_DAYS), and the latency of its decisions.
 
-    ``judged`` recommendations have a verdict, and ``judged_right`` of them were right; ``judged_confidence`` is the
-    mean of what had been said of them, 0..1: where it holds, the share of right ones is like it.
+    ``open_episodes`` go on (open or escalated). ``judged`` recommendations have a verdict, and ``judged_right`` of them
+    were right; ``judged_confidence`` is the mean of what had been said of them, 0..1: where it holds, the share of
+    right ones is like it.
     """
 
     anomalies: int

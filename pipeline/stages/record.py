@@ -355,7 +355,7 @@ WITH last AS (
 SELECT
     (SELECT count(*) FROM anomalies) AS anomalies,
     (SELECT count(*) FROM episodes) AS episodes,
-    (SELECT count(*) FROM episodes WHERE state = 'open') AS open_episodes,
+    (SELECT count(*) FROM episodes WHERE state IN ('open', 'escalated')) AS open_episodes,
     (SELECT count(*) FROM decisions) AS decisions,
     (
         SELECT jsonb_object_agg(engine, n) FROM (SELECT engine, count(*) AS n FROM decisions GROUP BY 1) AS e

@@ -121,6 +121,7 @@ async def test_a_worse_episode_asks_again_and_the_decision_is_its_measure(record
     assert await record.record_arrivals([arrival("f", 1)], Grouping()) == []
     assert await record.record_arrivals([arrival("g", severity="critical")], Grouping()) != []
     assert [(row["revision"], row["state"]) for row in await record.episodes()] == [(3, "escalated")]
+    assert (await record.stats())["open_episodes"] == 1
 
 
 async def test_an_episode_is_revised_for_what_was_learned_once(record: Record, database_url: str) -> None:
