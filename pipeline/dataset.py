@@ -96,13 +96,15 @@ class _Notes:
             noted(f"{self.path}: line {lines[0]}{f', and {len(lines) - 1} more' if lines[1:] else ''}: {what}")
 
 
-def _each(build: Callable[[Mapping[str, Any], int, _Notes], T], notes: _Notes) -> list[T]:
-    found = []
+def _each(build: Callable[[Mapping[str, Any], int, _Notes], T | None], notes: _Notes) -> list[T]:
+    found: list[T] = []
     for number, row in _rows(notes.path):
         try:
-            found.append(build(row, number, notes))
+            built = build(row, number, notes)
         except RecursionError as exc:
             raise Rejected(f"{notes.path}: line {number}: {exc}") from exc
+        if built is not None:
+            found.append(built)
     return found
 
 
@@ -164,7 +166,8 @@ def _incident(row: Mapping[str, Any], number: int, notes: _Notes) -> Incident:
     return incident
 
 
-def _case(row: Mapping[str, Any], number: int, notes: _Notes) -> Case:
+def _case(row: Mapping[str, Any], number: int, notes: _Notes) -> Case | None:
+    """None for one that says nothing: whatever is found for it, right or none, would be measured for no question."""
     fields = _fitting(
         Anomaly,
         {
@@ -178,6 +181,9 @@ def _case(row: Mapping[str, Any], number: int, notes: _Notes) -> Case:
         notes,
     )
     metrics = " ".join(_names(row.get("metrics"), "name", "metric"))
+    if not fields and not metrics:
+        notes.add("says nothing that could be asked: left out", number)
+        return None
     anomaly = msgspec.convert({"error_type": "alert"} | fields, Anomaly)
     if metrics:
         anomaly = msgspec.structs.replace(anomaly, metric=Metric(name=metrics))

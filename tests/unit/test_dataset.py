@@ -173,11 +173,12 @@ def test_one_id_many_times_is_told_apart_in_time(tmp_path: Path) -> None:
 def test_what_is_left_out_is_told_once(tmp_path: Path) -> None:
     """With how often and the first line; so is an id that is there twice, and an answer that is not on record."""
     odd = INCIDENT | {"outcome": "success"}
-    incidents, _, notes = read(
+    incidents, cases, notes = read(
         tmp_path,
         lines(INCIDENT, odd, odd | {"id": "b"}, {"title": "no id"}),
-        lines(QUERY | {"relevant": ["gone"]}, QUERY | {"spike_percentage": "much"}),
+        lines(QUERY | {"relevant": ["gone"]}, QUERY | {"spike_percentage": "much"}, {"id": "mute", "desc": "no space"}),
     )
+    assert [case.id for case in cases] == ["q", "q#2"]
     assert [(incident.id, incident.outcome) for incident in incidents] == [
         ("disk", "unknown"), ("b", "unknown"), ("line 4", "unknown"),
     ]  # fmt: skip
@@ -187,6 +188,7 @@ def test_what_is_left_out_is_told_once(tmp_path: Path) -> None:
         "incidents.jsonl: line 4: has no id: its line is its name",
         "queries.jsonl: 1 of 2 queries name relevant incidents of which none is on record",
         "queries.jsonl: line 2: spike_percentage was not understood, and left out: 'much'",
+        "queries.jsonl: line 3: says nothing that could be asked: left out",
     ]
 
 
