@@ -295,6 +295,8 @@ def main() -> None:
     """Run the command line; an error we know is one line and exit code 2, never a traceback."""
     try:
         logs.configure(settings.read())
+        for name, meant in settings.misspelt():
+            err.print("[yellow]note[/]", plain(f"{name} is no setting: is {meant} meant?"), soft_wrap=True)
         cli()
     except PulseGuardError as exc:
         _refuse(str(exc))

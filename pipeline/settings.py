@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ _AT = re.compile(r"(.*?)@(\w+://.*|[^@/]+:\d+(?:/.*)?)")
 """A model's name and the URL of its server, or what is meant for one: an @ alone may be part of a name."""
 _SHIPPED = Path(__file__).parent.parent
 """The folder of ``deploy``: a file that nobody named is the one that came with the program, wherever it is called."""
+_NEARLY = 0.88
+"""Of difflib: KAFKA_SASL_USER is nearly KAFKA_SASL_USERNAME, while POSTGRES_HOST is not POSTGRES_PORT."""
 
 ROLES = ("worker", "relay", "slack", "gateway")
 """What a process of ours can be; `pulseguard up` is all of them."""
@@ -222,6 +225,14 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         elif isinstance(item.default, Path) and item.default.is_relative_to("deploy"):
             values[item.name] = _SHIPPED / item.default
     return checked(Settings(**values), told="retention_days" in values)
+
+
+def misspelt(environ: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """Variables that are no setting, each with the setting whose name is nearly theirs: nobody reads them."""
+    known = [item.metadata["variable"] for item in fields(Settings) if item.metadata]
+    strange = sorted({*(os.environ if environ is None else environ)} - {*known})
+    near = ((name, get_close_matches(name, known, n=1, cutoff=_NEARLY)) for name in strange)
+    return [(name, meant[0]) for name, meant in near if meant]
 
 
 def _is_loopback(host: str) -> bool:

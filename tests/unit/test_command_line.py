@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import tomllib
 from datetime import UTC, datetime
@@ -95,6 +96,16 @@ def test_the_version_is_the_projects(monkeypatch: pytest.MonkeyPatch):
     assert CliRunner().invoke(cli, ["--version"]).output == f"pulseguard {project}\n"
     monkeypatch.setattr("pipeline.__main__.version", lost)
     assert CliRunner().invoke(cli, ["--version"]).output == f"pulseguard {project}\n"
+
+
+def test_a_name_that_is_nearly_a_settings_is_told_beside_the_answer():
+    """On standard error: what reads the answer in a pipe gets nothing else."""
+    said = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--version"], env=os.environ | {"KAFKA_BOOTSTRAP_SERVER": "kafka:9092"},
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert said.stderr == "note KAFKA_BOOTSTRAP_SERVER is no setting: is KAFKA_BOOTSTRAP_SERVERS meant?\n"
+    assert said.stdout.startswith("pulseguard ")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import Misconfigured
-from pipeline.settings import read
+from pipeline.settings import misspelt, read
 from pipeline.stages.record import open_record
 from pipeline.variables import setting
 
@@ -79,6 +79,20 @@ def test_what_browsers_call_an_origin_is_taken():
     told = ["https://ours.example", "http://127.0.0.1:8000", "http://[::1]:8000", "https://x-1.ours_2.example:8443",
             "chrome-extension://abcdefgh"]  # fmt: skip
     assert read({"ALLOW_ORIGINS": " , ".join(told) + ","}).origins == set(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"), ("LLM_TIMOUT", "LLM_TIMEOUT"),
+        ("KAFKA_SASL_USER", "KAFKA_SASL_USERNAME"), ("DATABASE_URI", "DATABASE_URL"), ("LLM_MODEL", None),
+        ("POSTGRES_HOST", None), ("ANTHROPIC_API_KEY", None), ("GEMINI_API_KEY", None), ("KAFKA_PORT_9092_TCP", None),
+        ("HTTPS_PROXY", None), ("HOME", None),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_nearly_a_settings_is_told_with_it(name: str, meant: str | None):
+    """Nobody reads it: `up` would embed a broker in place of the Kafka that was meant."""
+    assert misspelt({name: "x"}) == ([(name, meant)] if meant else [])
 
 
 @pytest.mark.parametrize(("variable", "value"), WRONG, ids="=".join)
