@@ -32,11 +32,14 @@ async def embedded_postgres(home: Path, port: int) -> AsyncIterator[str]:
     """Run a server on 127.0.0.1:``port`` with its data under ``home``; yields the database URL.
 
     PostgreSQL refuses to run as root: then it runs as nobody, with its data where nobody can reach it.
-    Raises `Misconfigured` when the port is taken or another PulseGuard lives in ``home``.
+    Raises `Misconfigured` when the port is taken, ``home`` cannot be made or another PulseGuard lives in it.
     """
     user = NOBODY if os.geteuid() == 0 else None
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise Misconfigured("PULSEGUARD_HOME", f"{home}: {exc.strerror}", "a folder that can be written to") from exc
     with _alone(home):
         binaries = _binaries(user)
         data = _data_folder(home, user)

@@ -158,6 +158,14 @@ async def test_a_second_run_on_one_home_is_refused(home: Path) -> None:
         assert await run(url, "SELECT 1") == 1
 
 
+async def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """By its variable, as every other wrong value."""
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match=r"^PULSEGUARD_HOME: .*/file/home: Not a directory"):
+        async with embedded_postgres(tmp_path / "file" / "home", free_port()):
+            pass
+
+
 async def test_a_port_in_use_is_named(home: Path) -> None:
     """A taken port is a clear error that names its variable."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
