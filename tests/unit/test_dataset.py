@@ -166,7 +166,8 @@ def test_one_id_many_times_is_told_apart_in_time(tmp_path: Path) -> None:
 
     assert told(4) == ["q", "q#2", "q#3", "q#4"]
     assert grows_linearly(told, 1000)
-    _, cases, _ = read(tmp_path, lines(INCIDENT), lines(*({"id": name} for name in ("q#3", "q", "q", "q", "q#3"))))
+    asked = [QUERY | {"id": name} for name in ("q#3", "q", "q", "q", "q#3")]
+    _, cases, _ = read(tmp_path, lines(INCIDENT), lines(*asked))
     assert [case.id for case in cases] == ["q#3", "q", "q#2", "q#4", "q#3#2"]
 
 
