@@ -306,7 +306,9 @@ async def test_what_a_model_found_stays_while_the_text_does(up: Stack, tmp_path:
     for more in ([], ["--no-model"]):
         output, again = await load(*more, **model)  # nobody is there
         assert ("1 read, 0 new or changed" in output, again) == (True, told), output
-        assert "what the model answered before counts" in re.sub(r"[^\w]+", " ", output)
+        noted = re.sub(r"[^\w]+", " ", output)
+        assert "what the model answered before counts" in noted
+        assert ("no help of the model" in noted) is (not more)
     page.write_text("---\nservice: lock-api\n---\n" + page.read_text())
     output, given = await load()
     assert given == told | {"service": "lock-api", "action": told["action"] | {"target": "lock-api"}}

@@ -157,11 +157,12 @@ SYMPTOMS = {
         error_type="timeout", spike_percentage=0, message=" pool\n is\tfull "
     ),
     "Latency above 2 s on db": Anomaly(error_type="Latency above 2 s", service="db", message="Latency above\n2 s"),
+    "time out on d b": Anomaly(error_type="time\nout", service="d\r\nb"),
     "timeout: " + "x" * 159 + "…": Anomaly(error_type="timeout", message="x" * 161),
 }
 
 
 @pytest.mark.parametrize("sentence", SYMPTOMS)
 def test_the_symptom_is_one_short_sentence(sentence: str):
-    """What is missing is left out, and a long message is cut."""
+    """What is missing is left out, a long message is cut, and no line of it looks like another decision's."""
     assert symptom_of(SYMPTOMS[sentence]) == sentence

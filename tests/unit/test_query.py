@@ -123,6 +123,12 @@ def test_texts_are_bounded(text: str, labels: dict[str, str]) -> None:
     assert len(essence_of(Incident(id="i", title="t", symptoms=text))) <= 2000
 
 
+def test_of_a_field_two_hundred_lines_are_read() -> None:
+    """A post-mortem is found by all its words, but a log that somebody pasted into it is not all of the index."""
+    told = [document_of(Incident(id="i", title="t", diagnosis="disk full " * times)) for times in (1000, 2000, 3000)]
+    assert told[0] != told[1] == told[2]
+
+
 @pytest.mark.parametrize("unit", ["a", "A", "0", "a1", "Aa", "aA1-", "a_", "_", "{", "{{", "{{a", "<a", "$", "$a"])
 def test_no_text_takes_long(unit: str) -> None:
     """Whatever a name or a placeholder begins with."""

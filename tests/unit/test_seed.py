@@ -133,3 +133,8 @@ def test_a_broken_file_is_refused_by_its_name(tmp_path: Path, name: str):
     path.write_text(BROKEN[name])
     with pytest.raises(Rejected, match=name.replace(".", r"\.")):
         read_incidents(path)
+
+
+def test_a_sentence_is_one_line_whatever_its_target_is_called(catalogue: Catalogue):
+    """Printed line by line, a part of it would pass for another decision."""
+    assert catalogue.sentence(Action("restart_service", "a\nb")) == catalogue.sentence(Action("restart_service", "a b"))
