@@ -22,6 +22,8 @@ from pipeline import kafka
 from pipeline.embedded.postgres import embedded_postgres
 from pipeline.errors import Misconfigured, Rejected, Unavailable
 from pipeline.migrations import migrate
+from pipeline.postmortems.assisted import Reading
+from pipeline.postmortems.readings import Readings
 from pipeline.sinks import outbox, outbox_sql
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
 from pipeline.sinks.plan import Told
@@ -491,6 +493,15 @@ async def test_a_verdict_from_far_off_utc_stops_neither_lessons_nor_counts(recor
         await record.save_feedback(msgspec.structs.replace(one, id="y", created_at=datetime(1, 1, 1, tzinfo=far)))
     assert [lesson.feedback.created_at for lesson in await record.lessons()] == [NOW]
     assert (await record.stats())["feedback"] == 1
+
+
+async def test_the_newest_reading_of_a_text_counts(record: Record) -> None:
+    """A model that is asked again about the very same page takes back what it said; other pages have theirs."""
+    readings = Readings(record)
+    for text, service in ("a page", "orders"), ("another", "doors"), ("a page", "payments"):
+        await readings.keep(text, Reading(post_mortem=True, service=service))
+    known = await readings.known(["another", "a page", "none"])
+    assert {text: reading.service for text, reading in known.items()} == {"a page": "payments", "another": "doors"}
 
 
 async def test_a_row_that_cannot_be_read_any_more_is_left_out(record: Record, database_url: str) -> None:
