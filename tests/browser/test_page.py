@@ -562,6 +562,7 @@ async def test_a_correction_on_the_page_becomes_knowledge(up: Stack, page: Page)
     mine = card("gearbox_worn")
     await page.value(f"[...{mine}.querySelectorAll('.trust button')].at(-1).click()")
     await page.shows("What was done")
+    assert await page.value(f"{mine}.querySelector('form select').validity.valueMissing") is True  # nothing is put in
     await page.value(
         f"(() => {{ const form = {mine}.querySelector('form');"
         " const [action, worked] = form.querySelectorAll('select'); action.value = 'throttle_connections';"

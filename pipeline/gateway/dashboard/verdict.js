@@ -98,7 +98,8 @@ function parameterField(parameter) {
 async function fill(form, decision) {
   const catalogue = await get("/v1/actions");
   const names = Object.keys(catalogue).filter((name) => name !== "escalate_to_human");
-  const action = choice(names.map((name) => [name, name.replaceAll("_", " ")]));
+  const action = choice([["", "choose …"], ...names.map((name) => [name, name.replaceAll("_", " ")])]);
+  action.required = true;
   const target = element("input");
   target.required = true;
   target.value = visible(decision.action.target);
@@ -111,9 +112,10 @@ async function fill(form, decision) {
   fault.setAttribute("role", "alert");
   let fields = {};
   const choose = () => {
-    fields = Object.fromEntries(Object.entries(catalogue[action.value].parameters).map(([name, parameter]) => [name, parameterField(parameter)]));
+    const known = catalogue[action.value]?.parameters ?? {};
+    fields = Object.fromEntries(Object.entries(known).map(([name, parameter]) => [name, parameterField(parameter)]));
     parameters.replaceChildren(...Object.entries(fields).map(([name, field]) => {
-      const parameter = catalogue[action.value].parameters[name];
+      const parameter = known[name];
       const unit = parameter.unit && !name.endsWith(parameter.unit) ? ` (${parameter.unit})` : "";
       return labelled(name.replaceAll("_", " ") + unit, field);
     }));
