@@ -37,7 +37,7 @@ _CODED = re.compile(
 _WRAPPED = re.compile(r"(?<=[\w+/.=-]{8})\\?\r?\n[ \t>|]{0,8}(?=[\w+/.=-]{8})")
 """The end of a line within what may be one word, as a narrow terminal writes it."""
 _NESTED = 3
-"""How often one may be written so: JSON in JSON, an address in an address."""
+"""How often one may be written so: JSON in JSON, an address in an address; and how often a text is looked at."""
 _IBAN_LENGTHS = (
     "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BR29BY28CH21CR22CY28CZ24DE22DK18DO28EE20EG29ES24FI18FO18FR27GB22GE22GI23GL18"
     "GR27GT28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MR27MT31MU30NL18NO15"
@@ -65,6 +65,20 @@ def redacted(text: str) -> str:
     Names, ids and IP addresses stay. A text that hides one in the escapes of JSON, of an address or of HTML is returned
     without these escapes, and one whose keys go on in the next line without the ends of such lines.
     """
+    for _ in range(_NESTED):
+        found = _once(text)
+        if found == text:
+            break
+        text = found  # what is gone may have stood before what is then seen
+    return text
+
+
+def names_secret(name: str) -> bool:
+    """Whether what is called so (a label, a parameter) is a secret whatever it looks like."""
+    return bool(leaks.SECRET_NAME.search(name))
+
+
+def _once(text: str) -> str:
     text = _hidden(text)
     joined = _WRAPPED.sub("", text)
     if joined != text and any(pattern.search(joined) for pattern in (leaks.JWT, leaks.WELL_KNOWN)):
@@ -74,11 +88,6 @@ def redacted(text: str) -> str:
         plain = _CODED.sub(_decoded, plain)
     found = _hidden(plain) if plain != text else plain
     return text if found == plain else found
-
-
-def names_secret(name: str) -> bool:
-    """Whether what is called so (a label, a parameter) is a secret whatever it looks like."""
-    return bool(leaks.SECRET_NAME.search(name))
 
 
 def _hidden(text: str) -> str:

@@ -46,6 +46,9 @@ def test_no_text_takes_long(unit: str):
 
 
 @example("0:0@tcp(")
+@example('password=b"hunter2"')
+@example("+49 30 1234567+49 30 1234567")
+@example("://://a:b@Na:b@secret://'://")
 @example("password={value:unter2")
 @example("curl -u binpan=4111111111111111")
 @given(st.text(max_size=200) | st.sampled_from([text for text, _, _ in (LEAKS | MORE_LEAKS).values()]))
