@@ -353,11 +353,16 @@ def _understood(row: Any, name: str | None, source: _Source) -> _Row:
 
 
 def _parted(row: dict[Any, Any]) -> tuple[dict[str, Any], _Properties]:
-    """What stands under our names, and the rest as properties for the rules: also an action that is its bare name."""
+    """What stands under our names, and the rest as properties for the rules: also an action that is its bare name.
+
+    Its parameters may stand beside it, as a mapping or in words.
+    """
     ours = {key: value for key, value in row.items() if key in _FIELDS}
     rest = {key: value for key, value in row.items() if key not in _FIELDS}
     if isinstance(ours.get("action"), str):
-        rest |= {"action": ours.pop("action"), "service": ours.get("service")}
+        given = rest.pop("parameters", "")
+        told = ", ".join(f"{key}={value}" for key, value in given.items()) if isinstance(given, dict) else _text(given)
+        rest |= {"action": f"{ours.pop('action')} {told}".strip(), "service": ours.get("service")}
     return ours, [(_words(str(key)), text) for key, value in rest.items() if (text := _text(value))]
 
 

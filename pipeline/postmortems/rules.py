@@ -199,14 +199,30 @@ def _typed(fields: dict[str, Any], said: Mapping[str, str]) -> Filled:
         notes.append(
             f"the duration {said['duration'][:60]!r} is of the whole: how long the mitigation took is not told"
         )
-    action = said.get("action", "")
-    if action and not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", action):
-        notes.append(f"{action[:60]!r} is no name of an action")
-    elif action and not 0 < len(fields.get("service", "")) <= LONGEST_TARGET:
-        notes.append(f"the action {action} has no service to aim at")
-    elif action:
-        fields["action"] = {"name": action, "target": fields["service"]}
+    if said.get("action"):
+        action, fault = _action(said["action"], fields.get("service", ""))
+        fields |= {"action": action} if action else {}
+        notes += [fault] if fault else []
     return Filled(fields, notes)
+
+
+def _action(text: str, target: str) -> tuple[dict[str, Any] | None, str | None]:
+    """An action by its name, with parameters or without: ``scale_out(replicas=3)``, ``scale_out replicas=3, zone=b``.
+
+    Or why it is none.
+    """
+    name, _, told = re.sub(r"[(:]", " ", text.removesuffix(")"), count=1).strip().partition(" ")
+    given = [part.partition("=") for part in re.split("[,;]", told) if part.strip()]
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", name) or not all(key.strip() and value for key, _, value in given):
+        return None, f"{text[:60]!r} is no name of an action"
+    if not 0 < len(target) <= LONGEST_TARGET:
+        return None, f"the action {name} has no service to aim at"
+    parameters = {key.strip(): _number(value.strip().strip("\"'")) for key, _, value in given}
+    return {"name": name, "target": target, "parameters": parameters}, None
+
+
+def _number(text: str) -> float | str:
+    return float(text) if re.fullmatch(r"-?\d{1,15}(\.\d{1,15})?", text) else text
 
 
 def _iso(text: str) -> datetime | None:

@@ -249,6 +249,32 @@ def test_front_matter_says_it_in_our_words_or_in_others(tmp_path: Path):
         loaded(tmp_path, "lunch.md", "---\nlayout: post\n---\n# Lunch\n")
 
 
+_SLOW = "## Symptoms\nIt is slow.\n"
+_ROW = {"service": "api", "action": "scale_out", "impact": "It is slow."}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.md", f"---\nservice: api\naction: scale_out(replicas=3, zone=eu-b)\n---\n# T\n\n{_SLOW}"),
+        ("a.md", f"# T\n\n**Service:** api\n**Action:** scale_out replicas=3; zone='eu-b'\n\n{_SLOW}"),
+        ("a.json", json.dumps(_ROW | {"parameters": {"replicas": 3, "zone": "eu-b"}})),
+        ("a.csv", "title,service,action,parameters\nT,api,scale_out,replicas=3;zone=eu-b\n"),
+    ],
+)
+def test_an_action_by_its_name_may_have_parameters(tmp_path: Path, name: str, text: str):
+    """In brackets or behind it, and where a row has them in a column or field of their own."""
+    (incident,) = loaded(tmp_path, name, text).incidents
+    assert incident.action == Action("scale_out", "api", {"replicas": 3.0, "zone": "eu-b"})
+
+
+@pytest.mark.parametrize("action", ["scale_out: added pods", "Scaled out", "rollback to v1", "scale_out(=3)", "f(a=)"])
+def test_what_is_prose_is_no_action(tmp_path: Path, action: str):
+    found = loaded(tmp_path, "a.json", json.dumps(_ROW | {"action": action}))
+    assert found.incidents[0].action is None
+    assert any("is no name of an action" in note for note in found.notes)
+
+
 def test_a_row_of_an_export_may_say_null_and_hold_any_character(tmp_path: Path):
     """What is null is empty; a separator of paragraphs ends no line of JSON; a source that is no text is told, once."""
     rows = [
