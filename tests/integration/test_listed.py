@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from pipeline.gateway.parameters import State
 from pipeline.stages import listed
 from pipeline.stages.record import Record
 
@@ -56,6 +57,14 @@ async def test_the_decisions_about_a_rare_service_are_looked_up(record: Record, 
     found = list(nodes(await plan(record, listed._DECISIONS_ABOUT, 50, "rare", None, before, None)))
     assert [node["Node Type"] for node in found] == ["Limit", "Index Scan"]
     assert found[1]["Index Name"] == "decisions_service"
+
+
+async def test_the_few_episodes_that_go_on_are_looked_up(record: Record) -> None:
+    """And not looked for among those of years, in whichever plan the server keeps."""
+    found = list(nodes(await plan(record, listed._EPISODES_IN["open"], 50)))
+    assert "episodes_active" in {node.get("Index Name") for node in found}
+    assert not any(node["Node Type"] == "Seq Scan" for node in found)
+    assert {*listed._EPISODES_IN} == {*get_args(State)}
 
 
 async def test_situations_are_told_only_where_they_are_listed(record: Record) -> None:
