@@ -206,7 +206,7 @@ def stats(
     table = Table(show_header=False)
     for name, value in found.items():
         is_share = name == "judged_confidence" and value is not None
-        table.add_row(name.replace("_", " "), f"{value:.0%}" if is_share else figure(value))
+        table.add_row(name.replace("_", " "), percent(value) if is_share else figure(value))
     out.print(table)
 
 

@@ -72,15 +72,12 @@ GROUP BY 1
 STATE = """
 SELECT bool_or(state IN ('open', 'escalated')) AS going_on,
     max(coalesce(array_position(ARRAY['info', 'warning', 'error', 'critical'], severity), 2)) - 1 AS worst,
-    (
-        SELECT count(*) FROM messages
-        WHERE situation_id = wanted AND channel = asked AND kind <> 'edit' AND state <> 'refused'
-    ) AS messages,
-    (
-        SELECT max(claimed_at) FROM messages
-        WHERE situation_id = wanted AND channel = asked AND kind <> 'edit' AND state <> 'refused'
-    ) AS last
-FROM episodes WHERE situation_id = wanted HAVING count(*) > 0
+    told.messages, told.last
+FROM episodes, (
+    SELECT count(*) AS messages, max(claimed_at) AS last FROM messages
+    WHERE situation_id = wanted AND channel = asked AND kind <> 'edit' AND state <> 'refused'
+) AS told
+WHERE situation_id = wanted GROUP BY told.messages, told.last
 """
 SITUATION = f"SELECT state.* FROM (VALUES ($1, $2)) AS given (wanted, asked), LATERAL ({STATE}) AS state"  # noqa: S608
 HEADS = f"""
