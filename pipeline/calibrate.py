@@ -80,29 +80,26 @@ class Comparison:
 async def samples_of(
     open_index: Callable[[], AbstractAsyncContextManager[Index]], incidents: Sequence[Incident],
     cases: Sequence[Case], catalogue: Catalogue, calibration: Calibration, *, of: str = "",
-    others: Sequence[Incident] = (),
 ) -> list[Sample]:  # fmt: skip
     """Samples of a dataset: each case as it is asked, and with less weight in ways that are harder (`_WAYS`).
 
-    Each also with its relevant incidents taken away, so that all that is left is their kin; and all of this against the
-    incidents and among ``others``. Of all weight, `KNOWN` is on cases with an answer.
+    Each also with its relevant incidents taken away, so that all that is left is their kin. Of all weight, `KNOWN` is
+    on cases with an answer. Among incidents of other datasets nothing is asked: who wrote a case did not look whether
+    one of those answers it.
     """
-    ids = {incident.id for incident in incidents}
-    among = [*incidents, *(item for item in others if item.id not in ids)]
     told = {case.id for case in headline(cases)}
     samples: list[Sample] = []
-    for shelf in (incidents, *([among] if len(among) > len(ids) else [])):
-        async with open_index() as index:
-            await index.sync(Shelf(shelf))
-            for way, share in _WAYS:
-                asked = [*map(way, cases), *(_orphaned(way(case)) for case in cases if case.relevant)]
-                for case, outcome in zip(asked, await run(index, asked, catalogue, calibration), strict=True):
-                    plain = shelf is incidents and way is _as_it_is and case.id in told and not case.hidden
-                    weight = share * (1.0 if case.id in told else _NAMED) * (_ORPHANED if case.hidden else 1.0)
-                    relevant = bool(case.relevant)
-                    samples.append(
-                        Sample(_group(case), outcome.signals, relevant, outcome.right, weight, of if plain else "")
-                    )
+    async with open_index() as index:
+        await index.sync(Shelf(incidents))
+        for way, share in _WAYS:
+            asked = [*map(way, cases), *(_orphaned(way(case)) for case in cases if case.relevant)]
+            for case, outcome in zip(asked, await run(index, asked, catalogue, calibration), strict=True):
+                plain = way is _as_it_is and case.id in told and not case.hidden
+                weight = share * (1.0 if case.id in told else _NAMED) * (_ORPHANED if case.hidden else 1.0)
+                relevant = bool(case.relevant)
+                samples.append(
+                    Sample(_group(case), outcome.signals, relevant, outcome.right, weight, of if plain else "")
+                )
     return _balanced(samples, len(told))
 
 
@@ -212,12 +209,9 @@ def held_out(samples: Sequence[Sample], now: Calibration, unjudged: Sequence[Sig
     return [trust(sample.signals, fitted[_fold(sample.group)]) for sample in samples]
 
 
-def compare(
-    samples: Sequence[Sample], now: Calibration, unjudged: Sequence[Signals] = (), seed: int = 1
-) -> Comparison:  # fmt: skip
-    """The confidence in force against new ones, each judged on the fold that it has not seen."""
-    said_now = [trust(sample.signals, now).right for sample in samples]
-    said_new = [one.right for one in held_out(samples, now, unjudged)]
+def compare(samples: Sequence[Sample], now: Calibration, said: Sequence[Trust], seed: int = 1) -> Comparison:
+    """The confidence in force against new ones, which ``said`` of each sample what `held_out` has."""
+    said_now, said_new = [trust(sample.signals, now).right for sample in samples], [one.right for one in said]
     right, weights = [sample.right for sample in samples], [sample.weight for sample in samples]
     taken: dict[str, list[float]] = defaultdict(list)
     for sample, before, after in zip(samples, said_now, said_new, strict=True):
@@ -229,11 +223,10 @@ def compare(
     )  # fmt: skip
 
 
-def figures_held_out(samples: Sequence[Sample], now: Calibration) -> dict[str, dict[str, float | None]]:
-    """For each dataset, asked as it asks: the confidence's figures by calibrations that did not see its incidents."""
-    said = list(zip(samples, held_out(samples, now), strict=True))
+def by_dataset(samples: Sequence[Sample], said: Sequence[Trust]) -> dict[str, dict[str, float | None]]:
+    """The confidence's figures for each dataset, asked as it asks: ``said`` is what `held_out` has."""
     return {
-        name: _figures([(sample, sure) for sample, sure in said if sample.of == name])
+        name: _figures([(sample, sure) for sample, sure in zip(samples, said, strict=True) if sample.of == name])
         for name in dict.fromkeys(sample.of for sample in samples if sample.of)
     }
 

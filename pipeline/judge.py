@@ -102,8 +102,8 @@ async def calibrate(
         samples, unjudged = await _feedback()
     now = load_calibration(settings.calibration_file)
     with err.status("fitting …"):
-        calibration, compared = fitting.fit(samples, said, now, unjudged), fitting.compare(samples, now, unjudged)
-        held = fitting.figures_held_out(samples, now) if datasets else {}
+        calibration, sure = fitting.fit(samples, said, now, unjudged), fitting.held_out(samples, now, unjudged)
+        compared, held = fitting.compare(samples, now, sure), fitting.by_dataset(samples, sure)
     table = Table("on held-out folds", "in force", "new", title=plain(f"{len(samples)} samples of {said}"))
     for name in ("brier", "ece", "auroc"):
         pair = (getattr(compared, f"{name}_now"), getattr(compared, f"{name}_new"))

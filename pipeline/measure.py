@@ -38,27 +38,20 @@ Other = Calibration | Mapping[str, Outcome]
 async def samples(
     settings: Settings, datasets: Sequence[Path], noted: Callable[[str], None] = lambda _: None
 ) -> list[calibrate.Sample]:  # fmt: skip
-    """What datasets teach of confidence, one query as much as another, asked of each alone and of all together.
+    """What datasets teach of confidence, one query as much as another.
 
     ``noted``: as of `pipeline.dataset.read_dataset`.
     """
     embedder = await asyncio.to_thread(open_embedder, settings)
     catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
-    read = {str(folder): dataset.read_dataset(folder, noted=noted) for folder in datasets}
-    everything = [incident for incidents, _ in read.values() for incident in incidents]
     found: list[calibrate.Sample] = []
-    for name, (incidents, cases) in read.items():
+    for folder in datasets:
+        incidents, cases = dataset.read_dataset(folder, noted=noted)
         found += await calibrate.samples_of(
-            lambda: fresh_index(settings, embedder),
-            incidents,
-            cases,
-            catalogue,
-            calibration,
-            of=name,
-            others=everything,
+            lambda: fresh_index(settings, embedder), incidents, cases, catalogue, calibration, of=str(folder)
         )
     if not found:
-        raise Rejected(f"{', '.join(read)}: there is no query to fit on")
+        raise Rejected(f"{', '.join(map(str, datasets))}: there is no query to fit on")
     mean = sum(sample.weight for sample in found) / len(found)
     return [replace(sample, weight=sample.weight / mean) for sample in found]
 

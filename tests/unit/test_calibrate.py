@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.calibrate import LEAST, Sample, compare, figures_held_out, fit, held_out, samples_of_feedback
+from pipeline.calibrate import LEAST, Comparison, Sample, by_dataset, compare, fit, held_out, samples_of_feedback
 from pipeline.confidence import Calibration, Logistic, trust
 from pipeline.errors import Rejected
 from pipeline.measure import samples
@@ -29,6 +29,10 @@ def drawn(count: int, seed: int = 1) -> list[Sample]:
     return samples
 
 
+def compared_with(samples: list[Sample], now: Calibration) -> Comparison:
+    return compare(samples, now, held_out(samples, now))
+
+
 def test_a_fit_finds_the_probability_that_the_samples_were_drawn_with():
     """Fitted on 2,000 draws, the confidence says 0.1, 0.5 and 0.9 where these were the odds, within 0.08."""
     calibration = fit(drawn(2000), "a draw", HALF)
@@ -38,11 +42,11 @@ def test_a_fit_finds_the_probability_that_the_samples_were_drawn_with():
 
 def test_a_comparison_says_which_confidence_is_better_on_what_it_has_not_seen():
     """Against one that always says half, the fit is better; against itself on new draws, hardly."""
-    compared = compare(drawn(1000), HALF)
+    compared = compared_with(drawn(1000), HALF)
     assert compared.better
     assert compared.ece_new < 0.06
     assert compared.brier_now == pytest.approx(0.25)
-    assert not compare(drawn(1000), fit(drawn(1000, seed=2), "other draws", HALF)).better
+    assert not compared_with(drawn(1000), fit(drawn(1000, seed=2), "other draws", HALF)).better
 
 
 def test_no_signal_speaks_against_the_first_incident():
@@ -72,7 +76,7 @@ def test_what_a_team_says_of_decisions_leaves_relevance_as_it_is():
 def test_a_dataset_is_reported_by_fits_that_have_not_seen_it():
     """Only what was asked as the dataset asks is reported, by dataset."""
     samples = [replace(sample, of="a" if n % 3 else "b" if n % 2 else "") for n, sample in enumerate(drawn(600))]
-    found = figures_held_out(samples, HALF)
+    found = by_dataset(samples, held_out(samples, HALF))
     assert {name: figures["cases"] for name, figures in found.items()} == {"a": 400, "b": 100}
     assert all(0.6 < (figures["auroc_right"] or 0) < 1 for figures in found.values())
 
@@ -88,7 +92,7 @@ def test_what_comes_of_one_fault_alone_is_refused():
     """Fitted without its fault nothing is left: that is said, and no traceback."""
     for unjudged in ([], [Signals(similarity=0.2)] * 40):
         with pytest.raises(Rejected, match="too few faults"):
-            compare([replace(sample, group="one", relevant=None) for sample in drawn(LEAST)], HALF, unjudged)
+            held_out([replace(sample, group="one", relevant=None) for sample in drawn(LEAST)], HALF, unjudged)
 
 
 def test_what_is_compared_was_not_seen():
@@ -198,7 +202,7 @@ def test_what_nobody_judged_weighs_no_more_than_what_somebody_did():
 def test_the_fewest_samples_can_be_compared():
     """A fold less is enough to compare with, where all are enough to fit on."""
     samples, unjudged = verdicts(LEAST, STEEP, 1)
-    assert compare(samples, STEEP, unjudged).samples == LEAST
+    assert compare(samples, STEEP, held_out(samples, STEEP, unjudged)).samples == LEAST
 
 
 async def test_without_a_query_there_is_nothing_to_fit_on(tmp_path: Path):
