@@ -107,7 +107,7 @@ async def samples(settings: Settings, history: Path) -> list[Sample]:
     asked = await evidence(settings, dated)
     passed_over.settle()
     return [
-        Sample(incident.id, one.signals, None, right)
+        Sample(_kind(incident), one.signals, None, right)
         for incident, one in zip(dated, asked, strict=True)
         if (right := first_borne_out(one.evidence, incident.action, worked=_worked(incident))) is not None
     ]
@@ -120,6 +120,11 @@ def _read(history: Path, passed_over: PassedOver) -> tuple[list[Incident], list[
     if len(dated) < 2:  # noqa: PLR2004 - the first has nothing before it
         raise Rejected(f"{history}: {len(dated)} of {len(incidents)} incidents say when they were (occurred_at)")
     return incidents, dated
+
+
+def _kind(incident: Incident) -> str:
+    """The same for what comes again: what one of them teaches is not new to another."""
+    return f"{words(incident.error_type)} {incident.service or ''}" if incident.error_type else incident.id
 
 
 def _worked(incident: Incident) -> bool:

@@ -13,6 +13,8 @@ import pytest
 import pytest_asyncio
 import websockets
 
+from pipeline.backtest import samples
+from pipeline.settings import Settings
 from tests.model_server import good, model_server
 from tests.program import ROOT, Program, open_folder, until
 from tests.stack import Stack, next_decision
@@ -103,14 +105,14 @@ async def test_a_file_that_cannot_be_read_is_passed_over_and_told(history: Path)
 
 
 async def test_a_past_that_the_confidence_does_not_hold_for_refits_it(tmp_path: Path):
-    """A fault that comes again and again, and that something else helped each time, is no longer advised on.
+    """Faults that come again and again, and that something else helped each time, are no longer advised on.
 
     Of the nearest incident only: each names another action than the one before it. The fit says that it is better on
     what it has not seen, and the same past replayed under it gives less advice.
     """
     path, fitted = tmp_path / "history.jsonl", tmp_path / "fitted.json"
     rows = [
-        incident(f"inc-{day:03}", f"{date(2026, 1, 1) + timedelta(day):%Y-%m-%d}",
+        incident(f"inc-{day:03}", f"{date(2026, 1, 1) + timedelta(day):%Y-%m-%d}", service=f"doors-{day % 5}",
                  action={"name": ("restart_service", "scale_out", "rollback_deploy")[day % 3], "target": "doors"})
         for day in range(45)
     ]  # fmt: skip
@@ -164,3 +166,9 @@ async def test_in_shadow_all_is_decided_and_nobody_notified(trial: tuple[Stack, 
     await until(muted, 30, "the muted notification")
     assert up.slack == []
     assert "SHADOW is set" in program.output
+
+
+async def test_what_comes_again_is_on_one_side_of_a_split(history: Path):
+    """Else a fit would be judged on what it has seen: the same fault, a month later."""
+    found = await samples(Settings(), history)
+    assert [(one.group, one.right) for one in found] == [("clock skew ntp", False), ("badge reader silent doors", True)]
