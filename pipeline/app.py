@@ -205,16 +205,25 @@ class _Tasks:
         self._tasks.append(task)
 
 
-async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
-    """Refuse to start without the rights that the roles need: later it would look like an outage."""
+Rights = tuple[list[str], list[str], list[str]]
+"""Topics to read, topics to write, consumer groups."""
+
+
+def rights_of(settings: Settings) -> dict[str, Rights]:
+    """What each role may do on Kafka: README.md has it as a table, for who gives them."""
     anomalies, enriched, decisions = settings.topic_anomalies, settings.topic_enriched, settings.topic_decisions
     incidents, feedback, dlq = settings.topic_incidents, settings.topic_feedback, settings.topic_dlq
-    needs: dict[str, tuple[list[str], list[str], list[str]]] = {
+    return {
         "worker": ([anomalies, enriched, incidents, feedback], [enriched, decisions, incidents, dlq], [worker.GROUP]),
         "relay": ([decisions, enriched], [], []),
         "slack": ([decisions], [dlq], [notify.GROUP]),
         "gateway": ([], [anomalies, incidents, feedback], []),
     }
+
+
+async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
+    """Refuse to start without the rights that the roles need: later it would look like an outage."""
+    needs = rights_of(settings)
     reads, writes, groups = ([name for role in roles for name in needs[role][kind]] for kind in range(3))
     await kafka.check_rights(settings, reads, writes, groups)
 

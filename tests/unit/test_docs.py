@@ -15,7 +15,8 @@ import yaml
 
 from pipeline import demo
 from pipeline.__main__ import cli
-from pipeline.settings import Settings
+from pipeline.app import rights_of
+from pipeline.settings import ROLES, Settings
 from pipeline.stages.fingerprints import Fingerprints
 from schemas import Anomaly
 from tests.chaos import play  # noqa: F401 - registers the scenarios
@@ -60,6 +61,17 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(file: Path) -> None:
     for table in re.findall(r"(?:^\|.*\n)+", file.read_text(), re.MULTILINE):
         rows = [re.sub(r"`[^`]*`|\\\|", "", row).count("|") for row in table.splitlines()]
         assert len(set(rows)) == 1, table
+
+
+def test_the_table_of_rights_equals_what_is_asked_for_at_start() -> None:
+    """Who gives each role what the README says is not refused, and gives none too many."""
+    rows = ["| role | reads | writes | group |", "| --- | --- | --- | --- |"]
+    for role, needs in rights_of(Settings()).items():
+        cells = [", ".join(f"`{name}`" for name in names) for names in needs]
+        rows.append("|" + "|".join(f" {cell} " if cell else " " for cell in (f"`{role}`", *cells)) + "|")
+    table = "\n".join(rows)
+    assert table in README, f"the table should be:\n{table}"
+    assert set(rights_of(Settings())) == set(ROLES)
 
 
 def test_every_command_is_described() -> None:
