@@ -136,13 +136,30 @@ def compose() -> dict[str, Any]:
     return document
 
 
+def composed() -> list[dict[str, Any]]:
+    """The services that are the program."""
+    return [service for service in compose()["services"].values() if "command" in service]
+
+
 def test_compose_sets_only_settings_that_exist() -> None:
     """A variable that compose hands to a role is a setting, or a model provider's key."""
-    roles = [service for service in compose()["services"].values() if "command" in service]
-    assert sorted(role["command"][1] for role in roles) == ["gateway", "relay", "slack", "worker"]
-    for role in roles:
+    assert sorted(role["command"][1] for role in composed()) == sorted(ROLES)
+    for role in composed():
         unknown = {name for name in role["environment"] if name not in VARIABLES and not name.endswith("_API_KEY")}
         assert unknown == set()
+
+
+def test_compose_hands_on_every_setting() -> None:
+    """Whoever writes one into .env has set it; but for what compose brings along, and what wants a volume."""
+    handed = set().union(*(role["environment"] for role in composed()))
+    brought = r"KAFKA_(SASL|SSL|SECURITY)_.+|QDRANT_API_KEY|(KAFKA|HTTP|RELAY|POSTGRES)_PORT|TOPIC_(?!PART|.*HOURS).+"
+    wants_a_volume = r".+_FILE|EMBEDDING_MODEL"
+    assert {name for name in VARIABLES - handed if not re.fullmatch(f"{brought}|{wants_a_volume}", name)} == set()
+
+
+def test_compose_lets_the_same_origins_to_the_feed_and_the_api() -> None:
+    """As ALLOW_ORIGINS says."""
+    assert {role["command"][1] for role in composed() if "ALLOW_ORIGINS" in role["environment"]} == {"relay", "gateway"}
 
 
 def test_compose_pins_and_confines() -> None:
