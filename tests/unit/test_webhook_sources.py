@@ -313,6 +313,15 @@ def fault(anomaly: Anomaly) -> str:
     return Fingerprints().of(anomaly)
 
 
+def test_every_source_is_played_here_and_described() -> None:
+    """A new one wants its samples in the tables above, a row in the README and a part of deploy/WEBHOOKS.md."""
+    own = SOURCES.keys() - {"alertmanager", "grafana"}  # whose form is Prometheus's: test_webhooks.py
+    assert own == FIRES.keys() == ENDS.keys() == READ.keys() == DECIDES.keys()
+    table = (ROOT / "README.md").read_text().split("| source | what to configure there |", 1)[1].split("\n\n", 1)[0]
+    assert re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE) == list(SOURCES)
+    assert set(re.findall(r"/webhooks/([a-z]+)", HELP)) == SOURCES.keys()
+
+
 @pytest.mark.parametrize("source", list(FIRES))
 def test_what_fires_keeps_what_it_says(source: str) -> None:
     """Every field that the sender has a word for."""
