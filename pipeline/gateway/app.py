@@ -153,7 +153,8 @@ def build(
 
     @get("/metrics", include_in_schema=False)
     async def prometheus() -> Response[bytes]:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        # Not as its media type, to which litestar adds the character set that it has.
+        return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     @get("/", include_in_schema=False)
     async def home() -> Response[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import structlog
 from litestar.testing import TestClient
+from prometheus_client import CONTENT_TYPE_LATEST
 from structlog.testing import capture_logs
 
 from pipeline import logs
@@ -72,6 +73,12 @@ def test_of_a_large_situation_the_most_telling_episodes_are_kept(most: int, kept
     found = situation_of({"id": "sit", "episodes": episodes}, Topology({"x": ["db"]}), most)
     assert (found.probable_root, found.total, found.active, found.occurrences) == ("root", 5, 2, 11_111)
     assert [episode.id for episode in found.episodes] == (kept or list(told))
+
+
+def test_metrics_have_the_media_type_that_prometheus_reads():
+    """Each parameter once: a strict reader refuses what says its character set twice."""
+    with client() as gateway:
+        assert gateway.get("/metrics").headers["content-type"] == CONTENT_TYPE_LATEST
 
 
 def test_the_committed_description_is_what_the_handlers_say_and_what_is_served():
