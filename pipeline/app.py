@@ -91,7 +91,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         _keep_what_is_loaded()
         # After everything that the roles use: what closes first is drained while the rest is still open.
         tasks = await stack.enter_async_context(_Tasks(stop))
-        worker_ready = asyncio.Event()
+        serves = {role: asyncio.Event() for role in ("worker", "gateway") if role in roles}
         places: watch.Places = dict
         if {"worker", "gateway"} & set(roles):
             tasks.start(_regularly(SYNC_SECONDS, lambda: watch.follow(record, index)), "sync")
@@ -112,8 +112,8 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                 record=record, index=index, sender=sender, calibration=calibration, settings=settings
             )
             _start_chores(tasks, settings, record, sender, reconsideration)
-            tasks.start(worker.run(faust_app, worker_ready), "worker")
-            places = partial(worker.places, faust_app, worker_ready)
+            tasks.start(worker.run(faust_app, serves["worker"]), "worker")
+            places = partial(worker.places, faust_app, serves["worker"])
         _start_watch(tasks, settings, record, roles, health, places)
         if "gateway" in roles:
             gateway = build_gateway(
@@ -122,14 +122,14 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
                 index,
                 sender,
                 catalogue,
-                {"worker": worker_ready} if "worker" in roles else {},
+                {role: ready for role, ready in serves.items() if role != "gateway"},
                 grouping.topology,
                 fingerprints,
                 health.fault,
             )
-            tasks.start(serve_gateway(gateway, settings), "gateway")
-        if "worker" in roles:
-            await _first(stop, worker_ready)
+            tasks.start(serve_gateway(gateway, settings, serves["gateway"]), "gateway")
+        for ready in serves.values():
+            await _first(stop, ready)
         if not stop.is_set():
             await when_ready(settings)
         await stop.wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -196,8 +197,8 @@ def build(
     )  # fmt: skip
 
 
-async def serve_gateway(app: Litestar, settings: Settings) -> None:
-    """Serve until cancelled. Raises `Misconfigured` when the port is taken."""
+async def serve_gateway(app: Litestar, settings: Settings, listens: asyncio.Event) -> None:
+    """Serve until cancelled, and say when it ``listens``. Raises `Misconfigured` when the port is taken."""
     if settings.api_is_open:
         log.warning("api_is_open", host=settings.host, detail="API_TOKEN is not set: whoever reaches it may use it")
     taken = listener(settings.host, "HTTP_PORT", settings.http_port)
@@ -205,7 +206,7 @@ async def serve_gateway(app: Litestar, settings: Settings) -> None:
         _with_head(app), log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=2,
         lifespan="off",
     )  # fmt: skip
-    server = _Server(config)
+    server = _Server(config, listens)
     serving = asyncio.create_task(server.serve(sockets=[taken]))
     try:
         await asyncio.shield(serving)
@@ -260,7 +261,15 @@ def _with_head(app: Litestar) -> ASGIApp:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its own signal handlers: the program has one owner for these."""
+    """Uvicorn without its own signal handlers: the program has one owner for these. It says when it ``listens``."""
+
+    def __init__(self, config: uvicorn.Config, listens: asyncio.Event) -> None:
+        super().__init__(config)
+        self._listens = listens
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._listens.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

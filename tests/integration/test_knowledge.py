@@ -450,3 +450,11 @@ async def test_a_mistake_is_one_clear_error(up: Stack, arguments: tuple[str, ...
     assert MISTAKES[arguments] in output
     assert "Traceback" not in output
     assert "Errno" not in output
+
+
+@pytest.mark.parametrize(("role", "variable"), [("gateway", "HTTP_PORT"), ("relay", "RELAY_PORT")])
+async def test_a_role_whose_port_is_taken_says_so_and_never_that_it_is_ready(up: Stack, role: str, variable: str):
+    """By the role that `up` runs already."""
+    code, output = await command(up, "run", role, **up.ports)
+    assert (code, "ready: " in output) == (2, False), output
+    assert f"{variable}: port {up.ports[variable]} cannot be used" in output

@@ -16,7 +16,7 @@ from pipeline.listen import listener
 from pipeline.metrics import served
 from pipeline.settings import Settings
 from pipeline.sinks.relay import PATH, Relay, _bind
-from tests.program import free_port, until
+from tests.program import free_port
 from tests.unit.test_gateway import client
 
 
@@ -38,14 +38,9 @@ HOSTS = ["127.0.0.1", "localhost", "0.0.0.0", pytest.param("::1", marks=ipv6), p
 async def serving(settings: Settings) -> AsyncIterator[None]:
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         app = client().app
-    gateway = asyncio.create_task(serve_gateway(app, settings))
-
-    async def answers() -> bool:
-        assert not gateway.done()
-        with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
-            return probe.connect_ex((settings.host, settings.http_port)) == 0
-
-    await until(answers, 10, what="the gateway")
+    listens = asyncio.Event()
+    gateway = asyncio.create_task(serve_gateway(app, settings, listens))
+    await asyncio.wait_for(listens.wait(), 10)
     relay = await _bind(Relay(settings, "epoch"), settings)
     await relay.start_serving()
     try:

@@ -1,5 +1,6 @@
 """API_TOKEN: who shows it is let in, and nobody else, on every path of the API."""
 
+import asyncio
 import base64
 import socket
 import warnings
@@ -302,8 +303,8 @@ async def test_an_open_api_is_warned_of_at_start(host: str, warned: list[str]) -
         taken.bind((host, 0))
         port = taken.getsockname()[1]
         with pytest.raises(Misconfigured, match="HTTP_PORT"):
-            await serve_gateway(client().app, Settings(host=host, http_port=port))
-    assert [said["event"] for said in logs] == warned
+            await serve_gateway(client().app, Settings(host=host, http_port=port), listens := asyncio.Event())
+    assert ([said["event"] for said in logs], listens.is_set()) == (warned, False)
 
 
 @pytest.mark.parametrize("host", ["nothing.invalid", "http://127.0.0.1", "192.0.2.1"])
@@ -311,7 +312,7 @@ async def test_an_address_that_is_not_this_machines_is_told_as_one(host: str) ->
     """By its own variable, at each port: the port is not to blame."""
     said = r"^PULSEGUARD_HOST: .* is no address of this machine"
     with pytest.raises(Misconfigured, match=said):
-        await serve_gateway(client().app, Settings(host=host))
+        await serve_gateway(client().app, Settings(host=host), asyncio.Event())
     with pytest.raises(Misconfigured, match=said):
         await _bind(Relay(Settings(host=host), "epoch"), Settings(host=host))
     with pytest.raises(Misconfigured, match=said), served(host, 9, lambda: None):
