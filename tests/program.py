@@ -7,13 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pipeline.embedded.child import free_port
 
-__all__ = ["ROOT", "Program", "free_port", "open_folder", "running", "until"]
+__all__ = ["ROOT", "Program", "command", "free_port", "open_folder", "running", "until"]
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,6 +71,24 @@ async def running(arguments: list[str], environment: dict[str, str], log: Path) 
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+async def command(
+    arguments: Sequence[str], environment: Mapping[str, str], given: bytes = b"", seconds: float = 90
+) -> tuple[int, str]:
+    """Exit code and output of `pulseguard ARGUMENTS`, in no other environment. One that does not end is killed."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pipeline", *arguments, cwd=ROOT, env={"PATH": os.environ["PATH"], **environment},
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(seconds):
+            output, _ = await process.communicate(given)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, output.decode()
 
 
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float, what: str) -> None:

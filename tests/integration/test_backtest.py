@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,23 +14,16 @@ import websockets
 from pipeline.backtest import samples
 from pipeline.settings import Settings
 from tests.model_server import good, model_server
-from tests.program import ROOT, Program, open_folder, until
+from tests.program import Program, command, open_folder, until
 from tests.stack import Stack, next_decision
 
 
 async def backtest(history: Path, **environment: str) -> tuple[int, str]:
-    return await command(history, "backtest", str(history), "--json", **environment)
+    return await run(history, "backtest", str(history), "--json", **environment)
 
 
-async def command(history: Path, *words: str, **environment: str) -> tuple[int, str]:
-    home = {"PATH": os.environ["PATH"], "PULSEGUARD_HOME": str(history.parent / "home"), "COLUMNS": "160"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pipeline", *words, cwd=ROOT, env=home | environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(90):
-        output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
+async def run(history: Path, *words: str, **environment: str) -> tuple[int, str]:
+    return await command(words, {"PULSEGUARD_HOME": str(history.parent / "home"), "COLUMNS": "160"} | environment)
 
 
 def incident(name: str, day: str | None, **fields: Any) -> dict[str, Any]:
@@ -120,13 +111,13 @@ async def test_a_past_that_the_confidence_does_not_hold_for_refits_it(tmp_path: 
     code, before = await backtest(path)
     assert code == 0, before
     assert f"pulseguard calibrate --history {path}" in before
-    code, said = await command(path, "calibrate", "--history", str(path), "--write", str(fitted))
+    code, said = await run(path, "calibrate", "--history", str(path), "--write", str(fitted))
     assert code == 0, said
     assert "it is better." in said
     code, after = await backtest(path, CALIBRATION_FILE=str(fitted))
     first, then = (json.loads(told.splitlines()[-1]) for told in (before, after))
     assert then["recommended"] < first["recommended"] / 2
-    code, said = await command(path, "calibrate", "--history", str(path), "--dataset", ".", "--write", str(fitted))
+    code, said = await run(path, "calibrate", "--history", str(path), "--dataset", ".", "--write", str(fitted))
     assert (code, "one of them" in said) == (2, True), said
 
 

@@ -1,9 +1,6 @@
 """`pulseguard eval --engine llm`: a model over the same evidence as the rule, both judged by the same figures."""
 
-import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.model_server import Behaviour, answer_for, completion, good, model_server, with_status
-from tests.program import ROOT
+from tests.program import command
 
 INCIDENTS = [
     {"id": "disk", "title": "Disk full", "symptoms": "No space left on the disk of the database.",
@@ -36,14 +33,8 @@ def dataset(tmp_path: Path) -> Path:
 
 
 async def evaluated(dataset: Path, *options: str, **environment: str) -> tuple[int, str]:
-    home = {"PATH": os.environ["PATH"], "PULSEGUARD_HOME": str(dataset / "home"), "COLUMNS": "160"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pipeline", "eval", "--dataset", str(dataset), "--json", *options, cwd=ROOT,
-        env=home | environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(90):
-        output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
+    home = {"PULSEGUARD_HOME": str(dataset / "home"), "COLUMNS": "160"}
+    return await command(["eval", "--dataset", str(dataset), "--json", *options], home | environment)
 
 
 async def played(behave: Behaviour, dataset: Path) -> dict[str, Any]:

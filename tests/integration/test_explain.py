@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from pipeline.stages.record import Record
 from schemas import ModelCall, Signals
 from tests.integration.test_record import decision as record_of
 from tests.model_server import ModelServer, answer_for, completion, good, model_server
-from tests.program import ROOT, open_folder, until
+from tests.program import command, open_folder, until
 from tests.stack import Stack, next_decision
 
 WICKED = "no JSON here: \x1b[31m red, a NUL \x00, half a surrogate \ud83d, [bold]markup[/bold]"
@@ -49,15 +48,9 @@ async def running() -> AsyncIterator[tuple[Stack, ModelServer]]:
             yield stack, server
 
 
-async def command(up: Stack, *arguments: str) -> tuple[int, str]:
+async def run(up: Stack, *arguments: str) -> tuple[int, str]:
     """Exit code and output of `pulseguard ARGUMENTS` in the environment of ``up``."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pipeline", *arguments, cwd=ROOT, env=up.environment | {"PATH": "/usr/bin:/bin"},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(90):
-        output, _ = await process.communicate()
-    return process.returncode or 0, output.decode()
+    return await command(arguments, up.environment)
 
 
 async def decided(up: Stack, error_type: str, **fields: Any) -> dict[str, Any]:
@@ -68,7 +61,7 @@ async def decided(up: Stack, error_type: str, **fields: Any) -> dict[str, Any]:
 
 
 async def last_line(up: Stack, *arguments: str) -> dict[str, Any]:
-    code, said = await command(up, *arguments, "--json")
+    code, said = await run(up, *arguments, "--json")
     assert code == 0, said
     found: dict[str, Any] = json.loads(said.splitlines()[-1])
     return found
@@ -104,7 +97,7 @@ async def test_a_terminal_shows_it_all_and_obeys_nothing_in_it(running: tuple[St
     """Anomaly, evidence, signals, prompt, answers, outcome and timings are there; escapes and markup are only text."""
     up, _ = running
     decision = await decided(up, "stutter_fault", service="orders-db", message="evil \x1b[31m and [bold]text[/bold]")
-    code, said = await command(up, "explain", decision["id"])
+    code, said = await run(up, "explain", decision["id"])
     assert code == 0
     shown = [
         decision["id"], "stutter_fault", decision["evidence"][0]["title"], "similarity", "is the first right?",
@@ -133,7 +126,7 @@ async def test_questions_whose_answers_were_not_taken_are_kept(running: tuple[St
 async def test_what_is_not_there_is_said(running: tuple[Stack, ModelServer]):
     """An id that nobody gave is refused by the command and by HTTP."""
     up, _ = running
-    code, said = await command(up, "explain", "dec_none")
+    code, said = await run(up, "explain", "dec_none")
     assert (code, said.strip()) == (2, "error no decision dec_none")
     async with aiohttp.ClientSession(up.http) as client, client.get("/v1/decisions/dec_none/explain") as answer:
         assert answer.status == 404
@@ -187,13 +180,13 @@ async def test_a_replay_may_ask_the_rule_and_search_anew(running: tuple[Stack, M
     }  # fmt: skip
     known = up.home / "lift.json"
     known.write_text(json.dumps(row))
-    assert (await command(up, "incidents", "load", str(known)))[0] == 0
+    assert (await run(up, "incidents", "load", str(known)))[0] == 0
     asked = len(server.asked)
     told = await last_line(up, "replay", "--since", "1h", "--limit", "1", "--model", "nearest", "--fresh")
     assert (told["decided_by"], told["model_calls"], len(server.asked)) == ("the nearest-incident rule", 0, asked)
     (changed,) = told["decisions"]
     assert changed["after"]["matched_incident"] == "inc-lift"
-    _, said = await command(up, "replay", "--since", "1h", "--limit", "1", "--model", "nearest", "--json")
+    _, said = await run(up, "replay", "--since", "1h", "--limit", "1", "--model", "nearest", "--json")
     assert json.loads(said.splitlines()[-1])["changed_verdict"] == 0
     assert "│ more" not in said  # where there are more, a sentence says so
 
@@ -241,7 +234,7 @@ async def test_a_load_says_what_it_could_not_fill(running: tuple[Stack, ModelSer
     up, _ = running
     (tmp_path / "moat.txt").write_text("Moat dried up\nDate: 03/05/2024\n\nWhat happened:\nThe moat was empty.\n")
     (tmp_path / "index.html").write_text("<h2>Available Pages:</h2>")
-    code, said = await command(up, "incidents", "load", str(tmp_path))
+    code, said = await run(up, "incidents", "load", str(tmp_path))
     assert (code, "1 read, 1 new or changed" in said) == (0, True), said
     told = " ".join(said.replace("│", " ").split())
     for part in ("moat.txt", "service, error_type", "root_cause", "'03/05/2024'", "was not understood", "index.html"):

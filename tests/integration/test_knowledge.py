@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,15 @@ from aiohttp import web
 from confluent_kafka import Producer
 
 from tests.model_server import completion, model_server
-from tests.program import ROOT, until
+from tests.program import command, until
 from tests.stack import Stack, next_decision
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def command(up: Stack, *arguments: str, given: bytes = b"", **more: str) -> tuple[int, str]:
+async def run(up: Stack, *arguments: str, given: bytes = b"", **more: str) -> tuple[int, str]:
     """Exit code and output of `pulseguard ARGUMENTS`, run beside ``up`` with nothing but its home, and ``more``."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pipeline", *arguments, cwd=ROOT,
-        env={"PULSEGUARD_HOME": str(up.home), "PATH": "/usr/bin:/bin"} | more,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(60):
-        output, _ = await process.communicate(given)
-    return process.returncode or 0, output.decode()
+    return await command(arguments, {"PULSEGUARD_HOME": str(up.home)} | more, given)
 
 
 def publish(up: Stack, topic: str, key: str, value: bytes) -> None:
@@ -165,7 +157,7 @@ async def test_one_correction_is_enough(up: Stack):
             await until(gone, 20, "the retired incident to be gone")
     third = await decided(up, fault | {"service": "gate-north"})
     assert third["matched_incident"] != name
-    code, output = await command(up, "incidents", "retire", name)
+    code, output = await run(up, "incidents", "retire", name)
     assert (code, f"no incident {name}" in output) == (2, True), output
 
 
@@ -222,14 +214,14 @@ async def test_what_is_proposed_becomes_knowledge_when_it_is_approved(up: Stack)
     for name in ("one", "two", "three", "four"):
         body = {"id": f"inc-ep_{name}", "title": f"Turnstile {name}", "symptoms": f"turnstile {name} is stuck"}
         await up.rows("INSERT INTO proposals (incident_id, body) VALUES ($1, $2)", body["id"], json.dumps(body))
-    code, output = await command(up, "incidents", "proposed", "--json")
+    code, output = await run(up, "incidents", "proposed", "--json")
     assert [json.loads(line)["id"] for line in output.splitlines()] == [
         "inc-ep_one", "inc-ep_two", "inc-ep_three", "inc-ep_four"
     ]  # fmt: skip
-    code, output = await command(up, "incidents", "approve", "inc-ep_one", "inc-ep_none")
+    code, output = await run(up, "incidents", "approve", "inc-ep_one", "inc-ep_none")
     assert (code, "inc-ep_one is approved" in output) == (2, True), output
     assert "nothing is proposed as inc-ep_none" in output
-    code, output = await command(up, "incidents", "dismiss", "inc-ep_two")
+    code, output = await run(up, "incidents", "dismiss", "inc-ep_two")
     assert (code, "inc-ep_two is dismissed" in output) == (0, True), output
     async with aiohttp.ClientSession(up.http) as client:
         async with client.get("/v1/proposals") as answer:
@@ -266,13 +258,13 @@ async def test_a_model_finds_in_a_page_what_no_rule_does(up: Stack, tmp_path: Pa
         "We restarted sluice-api; 12 min later it was dry.\n"
     )
     (tmp_path / "rotate.txt").write_text("Rotate certificates\n\nRun the script, then wait.\n")
-    code, output = await command(up, "incidents", "load", str(tmp_path))
+    code, output = await run(up, "incidents", "load", str(tmp_path))
     assert (code, "0 read" in output) == (0, True), output
     async with model_server(reads) as server:
         model = {"LLM_MODEL": "openai/played", "LLM_API_BASE": server.url}
-        code, output = await command(up, "incidents", "load", str(tmp_path), "--no-model", **model)
+        code, output = await run(up, "incidents", "load", str(tmp_path), "--no-model", **model)
         assert (code, server.asked) == (0, []), output
-        code, output = await command(up, "incidents", "load", str(tmp_path), **model)
+        code, output = await run(up, "incidents", "load", str(tmp_path), **model)
     assert (code, "1 read, 1 new or changed" in output) == (0, True), output
     assert "openai/played answered about 2 of 2 pages: 1,520 tokens" in output
     assert "the model's occurred_at 'yesterday' stands nowhere in the page" in output
@@ -294,7 +286,7 @@ async def test_what_a_model_found_stays_while_the_text_does(up: Stack, tmp_path:
     page.write_text(text + "\n## Root cause\n\nA relay was wet.\n")
 
     async def load(*more: str, **model: str) -> tuple[str, dict[str, Any]]:
-        code, output = await command(up, "incidents", "load", str(tmp_path), *more, **model)
+        code, output = await run(up, "incidents", "load", str(tmp_path), *more, **model)
         assert code == 0, output
         (row,) = await up.rows("SELECT body FROM incidents WHERE id = 'lock'")
         return " ".join(output.split()), json.loads(row["body"])
@@ -320,7 +312,7 @@ async def test_what_a_model_found_stays_while_the_text_does(up: Stack, tmp_path:
 
 async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     """Each command finds the running parts by PULSEGUARD_HOME alone, and says what it did."""
-    code, output = await command(up, "env")
+    code, output = await run(up, "env")
     assert code == 0
     assert f"KAFKA_BOOTSTRAP_SERVERS={up.kafka}" in output
     assert f"HTTP_URL={up.http}" in output
@@ -330,26 +322,26 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
         f"---\n{action}\n---\n# Vending machine jammed\n## Symptoms\nCoins fall through.\n"
     )
     for expected in ("1 read, 1 new or changed", "1 read, 0 new or changed"):
-        code, output = await command(up, "incidents", "load", str(tmp_path))
+        code, output = await run(up, "incidents", "load", str(tmp_path))
         assert (code, expected in output) == (0, True), output
         assert "action 'rm_rf' is not in the catalogue" in output
     await found(up, "vending", "coins fall through the vending machine")
-    code, output = await command(up, "incidents", "search", "coins fall through")
+    code, output = await run(up, "incidents", "search", "coins fall through")
     assert code == 0
     assert "Vending machine jammed" in output.splitlines()[3]
 
     (tmp_path / "broken.json").write_text("{")
-    code, output = await command(up, "incidents", "load", str(tmp_path))
+    code, output = await run(up, "incidents", "load", str(tmp_path))
     assert (code, "not read: Input data was truncated" in output, "1 read, 0 new" in output) == (1, True, True), output
     assert "1 of 2 files could not be read" in output
 
-    code, output = await command(up, "incidents", "reindex")
+    code, output = await run(up, "incidents", "reindex")
     assert code == 0, output
     held = await up.rows("SELECT count(*) FROM incidents")
     assert f"{held[0]['count']} incidents indexed" in output
 
     lines = b'{"error_type": "sent_by_command"}\n{"error_type": "sent_by_command"}\n'
-    code, output = await command(up, "send", "-", given=lines)
+    code, output = await run(up, "send", "-", given=lines)
     assert (code, "2 sent" in output) == (0, True), output
 
     async def counted() -> bool:
@@ -360,22 +352,22 @@ async def test_commands_work_beside_a_running_up(up: Stack, tmp_path: Path):
     sent = [record for record in await asyncio.to_thread(up.read, "anomalies") if b"sent_by_command" in record.value()]
     rows = await up.rows("SELECT fingerprint FROM episodes WHERE error_type = 'sent_by_command'")
     assert {record.key().decode() for record in sent} == {row["fingerprint"] for row in rows}
-    code, output = await command(up, "stats")
+    code, output = await run(up, "stats")
     assert code == 0
     assert "decisions" in output
-    code, output = await command(up, "stats", "--json")
+    code, output = await run(up, "stats", "--json")
     assert (code, json.loads(output)["incidents"]) == (0, held[0]["count"]), output
     newest = await up.rows("SELECT id FROM incidents ORDER BY version DESC LIMIT 3")
-    code, listed = await command(up, "incidents", "list", "--limit", "3", "--json")
+    code, listed = await run(up, "incidents", "list", "--limit", "3", "--json")
     assert [json.loads(line)["id"] for line in listed.splitlines()] == [row["id"] for row in newest]
-    code, output = await command(up, "incidents", "list", "--limit", "3")
+    code, output = await run(up, "incidents", "list", "--limit", "3")
     assert all(row["id"] in output for row in newest), output
     (tmp_path / "listed.jsonl").write_text(listed)
-    code, output = await command(up, "incidents", "load", str(tmp_path / "listed.jsonl"))
+    code, output = await run(up, "incidents", "load", str(tmp_path / "listed.jsonl"))
     assert "3 read, 0 new" in output
-    code, output = await command(up, "incidents", "search", "--json", json.loads(listed.splitlines()[0])["title"])
+    code, output = await run(up, "incidents", "search", "--json", json.loads(listed.splitlines()[0])["title"])
     assert json.loads(output.splitlines()[0])["incident_id"] == newest[0]["id"], output
-    code, output = await command(up, "doctor")
+    code, output = await run(up, "doctor")
     assert (code, "fails" in output) == (0, False), output
     states = dict(re.findall(r"role (\w+) +│ (\w+)", output))
     assert states == {"gateway": "ok", "relay": "ok", "worker": "ok", "slack": "ok"}, output
@@ -386,19 +378,19 @@ async def test_a_dead_letter_tried_again_keeps_its_identity(up: Stack, tmp_path:
     await asyncio.to_thread(up.publish, b"not an anomaly at all")
 
     async def listed() -> bool:
-        code, output = await command(up, "dlq", "list", "--text", "not an anomaly at all", "--json")
+        code, output = await run(up, "dlq", "list", "--text", "not an anomaly at all", "--json")
         return code == 0 and output.count("\n") == 1
 
     await until(listed, 60, "the dead letter")
-    _, output = await command(up, "dlq", "list", "--text", "not an anomaly at all", "--json")
+    _, output = await run(up, "dlq", "list", "--text", "not an anomaly at all", "--json")
     row = json.loads(output)
     assert (row["reason"], row["topic"], row["value"]) == ("rejected", "anomalies", "not an anomaly at all")
-    code, output = await command(up, "dlq", "show", row["letter"])
+    code, output = await run(up, "dlq", "show", row["letter"])
     assert (code, "pulseguard_reason: rejected" in output, output.endswith("at all\n")) == (0, True, True), output
-    code, output = await command(up, "dlq", "export", str(tmp_path / "letters.jsonl"), "--topic", "anomalies")
+    code, output = await run(up, "dlq", "export", str(tmp_path / "letters.jsonl"), "--topic", "anomalies")
     assert code == 0, output
     assert row["letter"] in (tmp_path / "letters.jsonl").read_text()
-    code, output = await command(up, "dlq", "retry", row["letter"])
+    code, output = await run(up, "dlq", "retry", row["letter"])
     assert (code, "1 published again" in output) == (0, True), output
 
     async def back() -> bool:
@@ -408,24 +400,24 @@ async def test_a_dead_letter_tried_again_keeps_its_identity(up: Stack, tmp_path:
     await until(back, 30, "the same letter, refused again")
     twice = [x for x in await asyncio.to_thread(up.read, "anomalies.dlq") if x.value() == b"not an anomaly at all"]
     assert len({dict(letter.headers())["pulseguard_origin"] for letter in twice}) == 1
-    code, output = await command(up, "dlq", "show", "9@999")
+    code, output = await run(up, "dlq", "show", "9@999")
     assert (code, "no dead letter 9@999" in output) == (2, True), output
 
 
 async def test_a_silence_tells_how_long_it_lasts_and_is_listed_whole(up: Stack):
     """Without --for an hour; into a pipe neither a long matcher nor a time is cut; --json is for programs."""
     matchers = ["service=a-service-with-quite-a-long-name", "severity=~info|warning|error", "team!=the-team-on-call"]
-    code, output = await command(up, "silence", "add", *matchers, "--author", "ada", "--comment", "moving the disks")
+    code, output = await run(up, "silence", "add", *matchers, "--author", "ada", "--comment", "moving the disks")
     assert code == 0, output
     name = output.split()[0]
-    code, output = await command(up, "silence", "list", "--json")
+    code, output = await run(up, "silence", "list", "--json")
     (listed,) = (json.loads(line) for line in output.splitlines())
     starts, ends = (datetime.fromisoformat(listed[field]) for field in ("starts_at", "ends_at"))
     assert (code, listed["id"], listed["matchers"], ends - starts) == (0, name, matchers, timedelta(hours=1))
-    code, output = await command(up, "silence", "list")
+    code, output = await run(up, "silence", "list")
     row = next(line for line in output.splitlines() if name in line)
     assert all(text in row for text in (" ".join(matchers), f"{ends:%Y-%m-%d %H:%M} UTC", "moving the disks"))
-    code, output = await command(up, "silence", "add", "a=b", "--author", "ada", "--for", "2d")
+    code, output = await run(up, "silence", "add", "a=b", "--author", "ada", "--for", "2d")
     assert f"until {datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}" in output
     assert " UTC\n" in output
 
@@ -445,7 +437,7 @@ MISTAKES = {
 @pytest.mark.parametrize("arguments", MISTAKES, ids=" ".join)
 async def test_a_mistake_is_one_clear_error(up: Stack, arguments: tuple[str, ...]):
     """Exit code 2, what was wrong, and no traceback."""
-    code, output = await command(up, *arguments)
+    code, output = await run(up, *arguments)
     assert code == 2
     assert MISTAKES[arguments] in output
     assert "Traceback" not in output
@@ -455,6 +447,6 @@ async def test_a_mistake_is_one_clear_error(up: Stack, arguments: tuple[str, ...
 @pytest.mark.parametrize(("role", "variable"), [("gateway", "HTTP_PORT"), ("relay", "RELAY_PORT")])
 async def test_a_role_whose_port_is_taken_says_so_and_never_that_it_is_ready(up: Stack, role: str, variable: str):
     """By the role that `up` runs already."""
-    code, output = await command(up, "run", role, **up.ports)
+    code, output = await run(up, "run", role, **up.ports)
     assert (code, "ready: " in output) == (2, False), output
     assert f"{variable}: port {up.ports[variable]} cannot be used" in output
