@@ -14,7 +14,7 @@ from aiohttp import web
 from confluent_kafka import Producer
 
 from tests.model_server import completion, model_server
-from tests.program import command, until
+from tests.program import ROOT, command, until
 from tests.stack import Stack, next_decision
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -420,6 +420,15 @@ async def test_a_silence_tells_how_long_it_lasts_and_is_listed_whole(up: Stack):
     code, output = await run(up, "silence", "add", "a=b", "--author", "ada", "--for", "2d")
     assert f"until {datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}" in output
     assert " UTC\n" in output
+
+
+async def test_the_readmes_query_finds_decisions(up: Stack):
+    """Whoever copies it sees the newest ones, in columns that a terminal holds."""
+    await decided(up, {"error_type": "asked_for_with_psql"})
+    (query,) = re.findall(r"-c '(SELECT [^']+)'", (ROOT / "README.md").read_text())
+    newest = (await up.rows(query))[0]
+    assert newest["error_type"] == "asked_for_with_psql"
+    assert not {"body", "published"} & set(newest.keys())
 
 
 MISTAKES = {
