@@ -40,9 +40,7 @@ async def test_nothing_that_runs_is_no_fault():
     """Each role is named with where it was asked for."""
     port = free_port()
     found = await seen({"HTTP_URL": f"http://127.0.0.1:{port}", "RELAY_URL": f"ws://127.0.0.1:{port}/ws/incidents"})
-    assert {role: check.healthy for role, check in found.items()} == dict.fromkeys(
-        ("gateway", "relay", "worker", "slack")
-    )
+    assert {role: check.healthy for role, check in found.items()} == dict.fromkeys(settings.ROLES)
     assert f"does not answer at http://127.0.0.1:{port}/readyz" in found["gateway"].detail
     assert f"does not answer at ws://127.0.0.1:{port}/ws/incidents" in found["relay"].detail
     assert found["worker"].detail == found["slack"].detail == "not known without Kafka"
