@@ -112,6 +112,10 @@ def send(
 
     run_async(publish())
     out.print(f"{len(values)} sent")
+    refused = sum(key is None for key, _ in records)
+    if refused:
+        said = f"no decision will come of {refused} of these, which is no anomaly: `pulseguard dlq list` says why"
+        err.print("[yellow]note[/]", plain(said), soft_wrap=True)
 
 
 @cli.command()

@@ -431,6 +431,15 @@ async def test_the_readmes_query_finds_decisions(up: Stack):
     assert not {"body", "published"} & set(newest.keys())
 
 
+async def test_what_is_sent_and_no_anomaly_is_told(up: Stack):
+    """It goes to the dead letters, where one who waits for a decision would not look."""
+    code, output = await run(up, "send", "-", given=b'{"error_type": 5}\n{"error_type": "sent_beside_none"}\n')
+    assert (code, "2 sent" in output) == (0, True), output
+    assert "no decision will come of 1 of these, which is no anomaly: `pulseguard dlq list` says why" in output
+    code, output = await run(up, "send", "-", given=b'{"error_type": "sent_beside_none"}\n')
+    assert (code, "no anomal" in output) == (0, False), output
+
+
 MISTAKES = {
     ("run", "typist"): "not a role",
     ("incidents", "load", "no/such/file.json"): "no/such/file.json",
