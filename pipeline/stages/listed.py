@@ -1,4 +1,4 @@
-"""What the record lists for its readers: decisions, episodes, situations."""
+"""What the record lists for its readers: decisions, episodes, situations, and how many there are of each."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -79,3 +79,36 @@ _EPISODES_IN = {
     state: _EPISODES.replace("ORDER", f"WHERE state = '{state}' ORDER")
     for state in ("open", "escalated", "quiet", "resolved")
 }
+# Advice held where it was accepted, or corrected in no more than parameters, and worked: the last verdict on it counts.
+STATS = """
+WITH last AS (
+    SELECT DISTINCT ON (decision_id) decision_id, verdict, body FROM feedback
+    ORDER BY decision_id, coalesce((body->>'created_at')::timestamptz, created_at) DESC, id DESC
+), judged AS (
+    SELECT confidence_score, coalesce((last.body->>'worked')::boolean, true) AND (
+        last.verdict = 'accept'
+        OR last.verdict = 'correct' AND last.body->'action'->>'name' = decisions.body->'action'->>'name'
+    ) AS held
+    FROM last JOIN decisions ON decisions.id = decision_id AND decisions.verdict = 'recommend'
+)
+SELECT
+    (SELECT count(*) FROM anomalies) AS anomalies,
+    (SELECT count(*) FROM episodes) AS episodes,
+    (SELECT count(*) FROM episodes WHERE state IN ('open', 'escalated')) AS open_episodes,
+    (SELECT count(*) FROM decisions) AS decisions,
+    (
+        SELECT jsonb_object_agg(engine, n) FROM (SELECT engine, count(*) AS n FROM decisions GROUP BY 1) AS e
+    ) AS by_engine,
+    (
+        SELECT jsonb_object_agg(verdict, n) FROM (SELECT verdict, count(*) AS n FROM decisions GROUP BY 1) AS v
+    ) AS by_verdict,
+    (SELECT count(*) FROM incidents) AS incidents,
+    (SELECT count(*) FROM feedback) AS feedback,
+    (SELECT count(*) FROM judged) AS judged,
+    (SELECT count(*) FROM judged WHERE held) AS judged_right,
+    (SELECT avg(confidence_score) FROM judged) AS judged_confidence,
+    (SELECT count(*) FROM notifications WHERE state = 'sent') AS notifications,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS median_latency_ms,
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99_latency_ms
+FROM decisions
+"""

@@ -193,7 +193,7 @@ class Record:
     async def stats(self) -> dict[str, Any]:
         """Count everything, and measure the latency of decisions in milliseconds."""
         async with self.connection() as connection:
-            row = await connection.fetchrow(_STATS)
+            row = await connection.fetchrow(listed.STATS)
         found = dict(row or {})
         return found | {name: msgspec.json.decode(found[name] or "{}") for name in ("by_engine", "by_verdict")}
 
@@ -339,39 +339,6 @@ UPDATE episodes SET state = 'quiet' WHERE id = ANY(ARRAY(
     WHERE state IN ('open', 'escalated') AND last_seen_at < now() - $1::interval AND touched_at < now() - $1::interval
     LIMIT $2 FOR UPDATE SKIP LOCKED
 )) RETURNING 1
-"""
-# Advice held where it was accepted, or corrected in no more than parameters, and worked: the last verdict on it counts.
-_STATS = """
-WITH last AS (
-    SELECT DISTINCT ON (decision_id) decision_id, verdict, body FROM feedback
-    ORDER BY decision_id, coalesce((body->>'created_at')::timestamptz, created_at) DESC, id DESC
-), judged AS (
-    SELECT confidence_score, coalesce((last.body->>'worked')::boolean, true) AND (
-        last.verdict = 'accept'
-        OR last.verdict = 'correct' AND last.body->'action'->>'name' = decisions.body->'action'->>'name'
-    ) AS held
-    FROM last JOIN decisions ON decisions.id = decision_id AND decisions.verdict = 'recommend'
-)
-SELECT
-    (SELECT count(*) FROM anomalies) AS anomalies,
-    (SELECT count(*) FROM episodes) AS episodes,
-    (SELECT count(*) FROM episodes WHERE state IN ('open', 'escalated')) AS open_episodes,
-    (SELECT count(*) FROM decisions) AS decisions,
-    (
-        SELECT jsonb_object_agg(engine, n) FROM (SELECT engine, count(*) AS n FROM decisions GROUP BY 1) AS e
-    ) AS by_engine,
-    (
-        SELECT jsonb_object_agg(verdict, n) FROM (SELECT verdict, count(*) AS n FROM decisions GROUP BY 1) AS v
-    ) AS by_verdict,
-    (SELECT count(*) FROM incidents) AS incidents,
-    (SELECT count(*) FROM feedback) AS feedback,
-    (SELECT count(*) FROM judged) AS judged,
-    (SELECT count(*) FROM judged WHERE held) AS judged_right,
-    (SELECT avg(confidence_score) FROM judged) AS judged_confidence,
-    (SELECT count(*) FROM notifications WHERE state = 'sent') AS notifications,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS median_latency_ms,
-    percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99_latency_ms
-FROM decisions
 """
 _TRACK_RECORDS = """
 SELECT action, count(*) AS times, count(*) FILTER (WHERE outcome IN ('resolved', 'mitigated')) AS worked,
