@@ -16,6 +16,8 @@ import socket
 import struct
 import sys
 import threading
+import time
+from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
 _API_VERSIONS = 18
@@ -23,6 +25,8 @@ _FLEXIBLE = 3
 _LONGEST = 4096
 """Bytes of a first request that is looked into; an ApiVersions request has about 50."""
 _CHUNK = 2**16
+_PAUSE = 0.1
+"""Seconds until the next try, where a connection could not be taken."""
 
 
 def without_tags(body: bytes) -> bytes:
@@ -99,19 +103,27 @@ def _exactly(source: socket.socket, size: int) -> bytes:
 
 def _splice(source: socket.socket, sink: socket.socket) -> None:
     """Move bytes until ``source`` has no more, then say so to ``sink``."""
-    outlet, inlet = os.pipe()
     try:
-        while moved := os.splice(source.fileno(), inlet, _CHUNK):
-            while moved:
-                moved -= os.splice(outlet, sink.fileno(), moved)
+        with _pipe() as (outlet, inlet):
+            while moved := os.splice(source.fileno(), inlet, _CHUNK):
+                while moved:
+                    moved -= os.splice(outlet, sink.fileno(), moved)
     except OSError:
-        pass  # one side is gone; the other learns it by the shutdown
+        pass  # one side is gone, or there is no pipe to be had; the other learns it by the shutdown
     finally:
-        os.close(outlet)
-        os.close(inlet)
         for side, way in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
             with contextlib.suppress(OSError):
                 side.shutdown(way)
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    outlet, inlet = os.pipe()
+    try:
+        yield outlet, inlet
+    finally:
+        os.close(outlet)
+        os.close(inlet)
 
 
 def main(port: int, broker_port: int, broker: list[str]) -> None:
@@ -122,8 +134,11 @@ def main(port: int, broker_port: int, broker: list[str]) -> None:
             os.execv(broker[0], broker)  # noqa: S606 - closes the listener here, and no shell is wanted
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         while os.getppid() == parent:
-            client, _ = listener.accept()
-            threading.Thread(target=_serve, args=(client, broker_port), daemon=True).start()
+            try:
+                client, _ = listener.accept()
+                threading.Thread(target=_serve, args=(client, broker_port), daemon=True).start()
+            except (OSError, RuntimeError):  # who hung up already; or too many files or threads: some will end
+                time.sleep(_PAUSE)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from pipeline import kafka
 from pipeline import settings as pipeline_settings
 from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import ELSEWHERE, _data_folder, embedded_postgres
-from pipeline.errors import Misconfigured
+from pipeline.errors import Misconfigured, Unavailable
 from tests.conftest import free_port
 
 HOLD = """
@@ -233,6 +234,24 @@ async def test_the_broker_stops_at_once_while_a_client_is_connected() -> None:
             await stack.aclose()
         writer.close()
     assert await gone(int(address.split(":")[1]))
+
+
+async def test_more_connections_than_it_has_files_for_pass() -> None:
+    """While they last nobody else is served, and then everybody is."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with AsyncExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, allowed[1]))  # the broker's too
+        try:
+            address = await stack.enter_async_context(embedded_broker(free_port()))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+        settings = replace(pipeline_settings.read({}), kafka=address, kafka_is_embedded=True)
+        with ExitStack() as many:
+            for _ in range(200):
+                many.enter_context(socket.create_connection(address.split(":"), timeout=5))
+            with pytest.raises(Unavailable):
+                await kafka.ping(settings)
+        await kafka.check(settings, 10)
 
 
 async def versions(address: str) -> tuple[bytes, asyncio.StreamWriter]:
