@@ -1,7 +1,9 @@
 """The command line. Each command imports what it needs: half of the parts take seconds, and `--help` none."""
 
 import asyncio
+import resource
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -297,6 +299,7 @@ def doctor_command() -> None:
 
 def main() -> None:
     """Run the command line; an error we know is one line and exit code 2, never a traceback."""
+    _open_as_many_files_as_allowed()
     try:
         logs.configure(settings.read())
         for name, meant in settings.misspelt():
@@ -306,6 +309,13 @@ def main() -> None:
         _refuse(str(exc))
     except OSError as exc:
         _refuse(f"{exc.filename}: {exc.strerror}" if exc.filename and exc.strerror else str(exc))
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Each client of the relay is one. The limit that holds at first, often 1,024, is for programs with select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # where no number is the most
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _refuse(reason: str) -> NoReturn:

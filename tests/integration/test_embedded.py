@@ -240,14 +240,14 @@ async def test_more_connections_than_it_has_files_for_pass() -> None:
     """While they last nobody else is served, and then everybody is."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with AsyncExitStack() as stack:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, allowed[1]))  # the broker's too
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, allowed[1]))  # the broker's too
         try:
             address = await stack.enter_async_context(embedded_broker(free_port()))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
         settings = replace(pipeline_settings.read({}), kafka=address, kafka_is_embedded=True)
         with ExitStack() as many:
-            for _ in range(200):
+            for _ in range(300):
                 many.enter_context(socket.create_connection(address.split(":"), timeout=5))
             with pytest.raises(Unavailable):
                 await kafka.ping(settings)

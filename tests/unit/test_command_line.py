@@ -264,3 +264,19 @@ def test_a_terminal_obeys_nothing_that_an_anomaly_says():
     shown = decision_line(decision("\x1b[2J\x1b]0;all is well\x07 \r\x9b1m"))
     assert not [char for char in shown if char != "\n" and not char.isprintable()]
     assert "·]0;all is well· ··1m" in shown
+
+
+def test_as_many_files_as_the_system_allows():
+    """And not as many as a shell begins with: each client of the feed is one."""
+    code = """
+import resource, sys
+from pipeline.__main__ import main
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, most))
+sys.argv = ["pulseguard", "--version"]
+try:
+    main()
+finally:
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
