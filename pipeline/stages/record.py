@@ -64,7 +64,11 @@ class Record:
         """Lend a connection whose errors are ours. The limit holds for its return too: a dead peer never answers."""
         with _translated():
             async with self._pool.acquire(timeout=_SECONDS) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.ReadOnlySQLTransactionError:
+                    await self._pool.expire_connections()  # to what is the primary no more: the next ones may be
+                    raise
 
     async def ping(self) -> None:
         """Answer, or raise `Unavailable`."""

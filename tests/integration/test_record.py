@@ -814,6 +814,28 @@ async def test_a_connection_that_is_cut_in_a_statement_is_unavailable(record: Re
         await other.ping()
 
 
+async def test_a_connection_to_a_replica_is_given_up(record: Record, database_url: str) -> None:
+    """One made during a fail-over, when the name still led to the old primary, is not asked for ever."""
+    async with open_record(database_url) as other:
+        await _all_read_only(record, "on")
+        with pytest.raises(Unavailable):  # leaves the pool with no connection that is older
+            async with other.connection() as connection:
+                await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        try:
+            with pytest.raises(Unavailable, match="ReadOnly"):
+                await other.record_arrivals([arrival("a")], Grouping())
+        finally:
+            await _all_read_only(record, "off")
+        await other.record_arrivals([arrival("a")], Grouping())
+
+
+async def _all_read_only(record: Record, said: str) -> None:
+    """Of connections that are made from now on."""
+    async with record.connection() as connection:
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {said}")
+
+
 async def test_migrating_at_once_is_safe(database_url: str) -> None:
     """Several processes, and several tasks of one, may migrate the same fresh database together.
 
