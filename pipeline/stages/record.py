@@ -32,7 +32,10 @@ _BAD_DATA = {"22", "23", "54"}
 _AWAY = {"08", "40", "53", "55", "57", "58"}
 """SQLSTATE classes that pass: connection, rollback, resources, not ready, operator intervention, system error."""
 _CONFLICTS = {"23505", "25006"}
-"""Passing too: another worker was first (each insert of ours expects that), or a primary that became a replica."""
+"""Passing too: another worker was first (each insert of ours expects that), or a primary that became a replica.
+
+So is what asyncpg remembers of a table that a migration has changed meanwhile: it has forgotten it when it says so.
+"""
 _URL = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _SECONDS = 10.0
 """The limit of each statement, and of the wait for a connection."""
@@ -326,7 +329,7 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as exc:
         state = exc.sqlstate or ""
-        if state in _CONFLICTS or state[:2] in _AWAY:
+        if state in _CONFLICTS or state[:2] in _AWAY or isinstance(exc, asyncpg.InvalidCachedStatementError):
             raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
         if state[:2] in _BAD_DATA:  # also what the client cannot encode: asyncpg gives that 22000
             raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc

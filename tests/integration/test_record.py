@@ -836,6 +836,22 @@ async def _all_read_only(record: Record, said: str) -> None:
         await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {said}")
 
 
+async def test_a_migration_under_a_running_worker_is_no_bug(record: Record, database_url: str) -> None:
+    """What is remembered of a table that has another column now is forgotten, and the batch is tried again."""
+    for name in ("a", "b"):
+        await record.record_arrivals([arrival(name, fingerprint=name)], Grouping())
+    newer = await asyncpg.connect(database_url, timeout=10)
+    try:
+        await newer.execute("ALTER TABLE situation_keys ADD COLUMN later text")
+        with pytest.raises(Unavailable):
+            await record.record_arrivals([arrival("c", fingerprint="c")], Grouping())
+        await record.record_arrivals([arrival("c", fingerprint="c")], Grouping())
+    finally:
+        await newer.execute("ALTER TABLE situation_keys DROP COLUMN later")
+        await newer.close()
+    assert (await record.stats())["anomalies"] == 3
+
+
 async def test_migrating_at_once_is_safe(database_url: str) -> None:
     """Several processes, and several tasks of one, may migrate the same fresh database together.
 
