@@ -29,10 +29,11 @@ __all__ = ["Arrival", "Background", "Grouping", "Lesson", "Opening", "Record", "
 
 _BAD_DATA = {"22", "23", "54"}
 """SQLSTATE classes of input that no retry mends: data exception, integrity violation, limit exceeded."""
-_AWAY = {"08", "40", "53", "55", "57", "58"}
-"""SQLSTATE classes that pass: connection, rollback, resources, not ready, operator intervention, system error."""
-_CONFLICTS = {"23505", "25006"}
-"""Passing too: another worker was first (each insert of ours expects that), or a primary that became a replica.
+_AWAY = {"08", "28", "3D", "40", "53", "55", "57", "58"}
+"""SQLSTATE classes that pass: connection, who may log in, no such database, rollback, resources, not ready, operator
+intervention, system error. Rights that are missing are waited for, as Kafka's are: somebody took them."""
+_PASSING = {"23505", "25006", "42501"}
+"""Passing too: another worker was first (each insert of ours expects that), a primary that became a replica, rights.
 
 So is what asyncpg remembers of a table that a migration has changed meanwhile: it has forgotten it when it says so.
 """
@@ -329,7 +330,7 @@ def _translated() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as exc:
         state = exc.sqlstate or ""
-        if state in _CONFLICTS or state[:2] in _AWAY or isinstance(exc, asyncpg.InvalidCachedStatementError):
+        if state in _PASSING or state[:2] in _AWAY or isinstance(exc, asyncpg.InvalidCachedStatementError):
             raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
         if state[:2] in _BAD_DATA:  # also what the client cannot encode: asyncpg gives that 22000
             raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc

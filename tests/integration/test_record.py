@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -812,6 +813,25 @@ async def test_a_connection_that_is_cut_in_a_statement_is_unavailable(record: Re
             async with other.connection() as connection:
                 await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         await other.ping()
+
+
+async def test_rights_that_were_taken_are_waited_for(record: Record, database_url: str) -> None:
+    """Who may not write, or whose password was changed, has no bug: that would make dead letters of good anomalies."""
+    async with record.connection() as connection:
+        await connection.execute("CREATE ROLE guest LOGIN PASSWORD 'one'")
+        try:
+            password = urlsplit(database_url).password
+            async with open_record(database_url.replace(f"pulseguard:{password}", "guest:one")) as guest:
+                with pytest.raises(Unavailable, match="permission"):
+                    await guest.record_arrivals([arrival("a")], Grouping())
+                await connection.execute("ALTER ROLE guest PASSWORD 'two'")
+                with pytest.raises(Unavailable):
+                    async with guest.connection() as cut:
+                        await cut.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+                with pytest.raises(Unavailable, match="password"):
+                    await guest.record_arrivals([arrival("a")], Grouping())
+        finally:
+            await connection.execute("DROP ROLE guest")
 
 
 async def test_a_connection_to_a_replica_is_given_up(record: Record, database_url: str) -> None:
