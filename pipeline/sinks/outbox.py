@@ -33,6 +33,7 @@ PLACES = ("webhook", "log")
 """What stands for a channel where none has a name."""
 _MOST = 2000
 """Decisions that are looked at for one call."""
+_UNREADABLE = "unreadable: of an earlier release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class Outbox:
         silences = await self._active(connection, now)
         sources = await self._sources(connection)
         found: list[Waiting] = []
-        muted = dict.fromkeys(lost, "unreadable: of an earlier release")
+        muted = dict.fromkeys(lost, _UNREADABLE)
         for decision, since in waiting:
             facts, going_on = known.get(decision.episode_id) or _said(decision)
             route = self._policy.route(facts)
@@ -268,9 +269,13 @@ class Outbox:
         await connection.execute(sql.JOIN, name, channel, [item.decision.id for item in call.about])
         return await self._read(connection, name, channel, call.kind, call.situation, call.place)
 
-    async def _taken_over(self, connection: Any, row: Mapping[str, Any]) -> Claim:
+    async def _taken_over(self, connection: Any, row: Mapping[str, Any]) -> Claim | float:
         await connection.execute(sql.TAKE_OVER, row["id"], self._owner)
         claim = await self._read(connection, row["id"], row["channel"], row["kind"], row["situation_id"], row["place"])
+        if not claim.about and claim.kind in {"head", "digest"}:
+            await connection.execute(sql.FINISH_MESSAGE, claim.id, "refused", _UNREADABLE, None, "")
+            await connection.execute(sql.FINISH_NOTIFICATIONS, claim.id, "muted", _UNREADABLE)
+            return 0.0
         return replace(claim, again=True)
 
     async def _read(

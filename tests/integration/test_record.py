@@ -586,6 +586,25 @@ async def test_a_message_that_cannot_be_read_any_more_is_muted(record: Record) -
     assert (row["state"], row["detail"]) == ("muted", "unreadable: of an earlier release")
 
 
+async def test_a_call_that_cannot_be_read_any_more_ends_no_poster(record: Record) -> None:
+    """One that an earlier release claimed and died with is given up, and the next ones are told."""
+    box = Outbox(record, Policy())
+    await box.take([News(decision("dec_1"), message_of(decision("dec_1")))])
+    assert isinstance(await box.claim("log", limited=False), Claim)
+    old = msgspec.json.encode(decision("dec_1", action=Action("restart", "x" * 300)))
+    async with record.connection() as connection:
+        await connection.execute("UPDATE notifications SET body = $1", old)
+        await connection.execute("UPDATE messages SET leased_at = now() - interval '1 minute'")
+    await box.take([News(decision("dec_2"), message_of(decision("dec_2")))])
+    assert await box.claim("log", limited=False) == 0
+    claim = await box.claim("log", limited=False)
+    assert isinstance(claim, Claim)
+    assert [told.id for told in claim.about] == ["dec_2"]
+    async with record.connection() as connection:
+        row = await connection.fetchrow("SELECT state, detail FROM notifications WHERE decision_id = 'dec_1'")
+    assert (row["state"], row["detail"]) == ("muted", "unreadable: of an earlier release")
+
+
 def message_of(said: Decision) -> kafka.Message:
     return kafka.Message("decisions", 0, 0, None, msgspec.json.encode(said), [], 0)
 
