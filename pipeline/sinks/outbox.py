@@ -31,6 +31,7 @@ LEASE = 20.0
 """Seconds; more than one call to Slack may take."""
 PLACES = ("webhook", "log")
 """What stands for a channel where none has a name."""
+_AHEAD, _LONG_AGO = timedelta(minutes=1), timedelta(days=1)
 _MOST = 2000
 """Decisions that are looked at for one call."""
 _UNREADABLE = "unreadable: of an earlier release"
@@ -138,7 +139,7 @@ class Outbox:
             now = await connection.fetchval("SELECT clock_timestamp()")
             row = await connection.fetchrow(sql.CLAIMED, channel)
             if row is not None:
-                left: float = LEASE - (now - row["leased_at"]).total_seconds()
+                left: float = LEASE - (now - _past(row["leased_at"], now)).total_seconds()
                 if left > 0:
                     return left
                 if not self._shadow:
@@ -148,9 +149,9 @@ class Outbox:
                 await connection.execute(sql.HUSH_NOTIFICATIONS, channel)
                 return LONG
             waiting = await self._waiting(connection, channel, now)
-            told = await _told(connection, channel, {item.situation for item in waiting})
+            told = await _told(connection, channel, {item.situation for item in waiting}, now)
             said = await connection.fetch(sql.LOG, channel) if limited else []
-            sent = [Sent(row["kind"], row["claimed_at"]) for row in said]
+            sent = [Sent(row["kind"], _past(row["claimed_at"], now)) for row in said]
             call = plan(waiting, told, sent, self._policy.limits, now)
             if isinstance(call, float):
                 heads = await self._heads(connection, channel)
@@ -216,7 +217,7 @@ class Outbox:
             if why:
                 muted[decision.id] = why
             else:
-                found.append(Waiting(decision, since, route))
+                found.append(Waiting(decision, _past(since, now), route))
         if muted:
             await connection.execute(sql.MUTE, channel, list(muted), list(muted.values()))
         return found
@@ -328,9 +329,14 @@ def _shown(row: Mapping[str, Any]) -> str:
     return f"{SEVERITIES[row['worst']]}, {row['messages']}" if row["going_on"] else "over"
 
 
-async def _told(connection: Any, channel: str, situations: set[str]) -> dict[str, Told]:
+async def _told(connection: Any, channel: str, situations: set[str], now: datetime) -> dict[str, Told]:
     rows = await connection.fetch(sql.TOLD, channel, list(situations)) if situations else []
     return {
-        row["situation_id"]: Told(row["head"], row["place"], row["messages"] - 1, row["worst"], row["last"])
+        row["situation_id"]: Told(row["head"], row["place"], row["messages"] - 1, row["worst"], _past(row["last"], now))
         for row in rows
     }
+
+
+def _past(moment: datetime, now: datetime) -> datetime:
+    """Itself, but long ago where it is yet to come: PostgreSQL's clock was put back, and nobody waits for it again."""
+    return moment if moment <= now + _AHEAD else now - _LONG_AGO

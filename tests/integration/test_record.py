@@ -28,7 +28,7 @@ from pipeline.postmortems.readings import Readings
 from pipeline.sinks import outbox, outbox_sql
 from pipeline.sinks.outbox import LEASE, Claim, News, Outbox
 from pipeline.sinks.plan import Told
-from pipeline.sinks.policy import Policy, PolicyFile, Route
+from pipeline.sinks.policy import Limits, Policy, PolicyFile, Route
 from pipeline.stages import enrich
 from pipeline.stages import record as stages_record
 from pipeline.stages.fingerprints import Fingerprints
@@ -744,13 +744,49 @@ async def test_what_was_told_of_a_situation(record: Record, monkeypatch: pytest.
     assert (edit.kind, edit.place, edit.head and edit.head.id) == ("edit", "C1/1", "dec_2")
     await box.finish(edit, "sent", place="C1/1")
     async with record.connection() as connection:
-        assert await outbox._told(connection, "C1", {situation, "o"}) == {situation: Told("x", "C1/1", 1, 3, last)}
+        known = await outbox._told(connection, "C1", {situation, "o"}, last)
+        assert known == {situation: Told("x", "C1/1", 1, 3, last)}
+        before = last - timedelta(hours=1)  # the clock was put back
+        (put_back,) = (await outbox._told(connection, "C1", {situation}, before)).values()
+        assert put_back.last < before - timedelta(seconds=Limits().longest)
         shown = await connection.fetch("SELECT id, shown FROM messages WHERE kind = 'head' AND state = 'sent'")
         (head,) = await box._heads(connection, "C1")
     assert {row["id"]: row["shown"] for row in shown} == {"x": edit.shown, "c": "error, 1"}
     assert edit.shown == "error, 2"
     assert (head.message_id, head.place, head.shown, head.now) == ("x", "C1/1", edit.shown, edit.shown)
     assert head.repeat_at == last + timedelta(seconds=Route().repeat)
+
+
+async def test_a_clock_that_is_put_back_silences_no_channel(record: Record) -> None:
+    """What was sent, what waits, what was told and who holds a claim: none of it is of a time that is yet to come."""
+    policy = Policy(PolicyFile(limits=Limits(burst=1), routes=(Route(group_wait=5.0),)))
+    box = Outbox(record, policy, "C1")
+    first = decision("dec_1", situation_id="s1")
+    await box.take([News(first, message_of(first))])
+    await _an_hour(record, "-")  # it waited long enough
+    head = await box.claim("C1")
+    assert isinstance(head, Claim)
+    await box.finish(head, "sent", place="C1/1")
+    for name, situation in (("dec_2", "s1"), ("dec_3", "s2")):
+        said = decision(name, situation_id=situation)
+        await box.take([News(said, message_of(said))])
+    await _an_hour(record, "+")
+    for _ in range(2):
+        claim = await box.claim("C1")
+        assert isinstance(claim, Claim)
+        await _an_hour(record, "+")  # its owner dies, too
+        again = await Outbox(record, policy, "C1").claim("C1")
+        assert isinstance(again, Claim)
+        assert (again.id, again.again) == (claim.id, True)
+        await box.finish(claim, "sent", place="C1/2")
+        await _an_hour(record, "+")
+
+
+async def _an_hour(record: Record, sign: str) -> None:
+    async with record.connection() as connection:
+        await connection.execute(f"UPDATE notifications SET since = since {sign} interval '1 hour'")
+        for column in ("claimed_at", "leased_at"):
+            await connection.execute(f"UPDATE messages SET {column} = {column} {sign} interval '1 hour'")
 
 
 async def test_what_waits_in_two_places_keeps_nobody_from_starting(record: Record) -> None:
