@@ -53,6 +53,8 @@ class Behind:
     def _lag(self, group: str, topic: str) -> dict[Where, int]:
         numbers = self._admin.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
         places = [(topic, number) for number in numbers]
+        if not places:  # it was deleted, or may not be seen any more
+            return {}
         asked = [ConsumerGroupTopicPartitions(group, [Partition(*place) for place in places])]
         answer = self._admin.list_consumer_group_offsets(asked, request_timeout=_SECONDS)[group].result()
         committed = {(part.topic, part.partition): part.offset for part in answer.topic_partitions}

@@ -224,6 +224,12 @@ async def test_a_tail_notices_that_its_topic_was_made_anew(
             await first(batches, 1)
 
 
+async def test_nobody_is_behind_on_a_topic_that_is_not_there(kafka_server: brokers.Broker):
+    """It was deleted, or may not be seen any more, while the program runs; the embedded broker knows any name."""
+    found = await kafka.Behind(on(kafka_server)).lag("nobody", f"nothing-{uuid4().hex[:8]}")
+    assert sum(found.values()) == 0
+
+
 async def made(settings: Settings) -> bool:
     """Make the topic; a broker may need some time to forget the old one."""
     before = await known(settings)
