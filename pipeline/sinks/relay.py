@@ -39,6 +39,7 @@ LONGEST_LOAD, HELLO_SECONDS = 10.0, 5.0
 _REPLAY_STEP = 100
 _BACKLOG = 2500
 _BAD_HELLO, _BAD_TOKEN = 4400, 4401
+_MADE_ANEW = "the topics were made anew: connect again"
 _LONGEST_REASON = 123
 """Bytes that a close frame has for it."""
 log = structlog.get_logger()
@@ -95,7 +96,7 @@ class Relay:
         clients = list(self._clients)
         self._clients.clear()
         metrics.relay_clients.set(0)
-        closings = [connection.close(1012, "the topics were made anew: connect again") for connection in clients]
+        closings = [connection.close(1012, _MADE_ANEW) for connection in clients]
         await asyncio.gather(*closings)
 
     async def flush(self) -> None:
@@ -158,28 +159,32 @@ class Relay:
     async def _join(self, connection: ServerConnection, hello: Hello, before: _Client | None = None) -> None:
         """Welcome, replay, register. ``before`` is what the client was when it says hello again: it has seen that."""
         client = _Client(connection, hello.filter(), batch=hello.batch)
-        client.joined = self._feed.last
-        cursor = self._feed.cursor()
-        missed = self._feed.since(hello.since) if hello.since else None
+        feed = self._feed
+        client.joined = feed.last
+        cursor = feed.cursor()
+        missed = feed.since(hello.since) if hello.since else None
         recovered = missed is not None if hello.since else None
         welcome = {"type": "system", "data": {"event": "welcome", "recovered": recovered}, "cursor": cursor}
         if before is not None and missed is not None:
             missed = [event for event in missed if event.number <= before.joined or not before.filter.wants(event)]
         await connection.send(msgspec.json.encode(welcome).decode())
-        await self._replay(client, missed or [])
+        await self._replay(client, feed, missed or [])
         # Between the last look at the ring and this there is no await: nothing falls between replay and live events.
         self._flush_pending()
         self._clients[connection] = client
         metrics.relay_clients.set(len(self._clients))
 
-    async def _replay(self, client: _Client, missed: list[Event]) -> None:
+    async def _replay(self, client: _Client, feed: Feed, missed: list[Event]) -> None:
         """Send what was missed as fast as the client reads it, then what came meanwhile, until it is level."""
         while True:
             wanted = [event for event in missed if client.filter.wants(event)]
             for start in range(0, len(wanted), _REPLAY_STEP):
                 for text in _messages(wanted[start : start + _REPLAY_STEP], batch=client.batch):
                     await client.connection.send(text)
-            came = self._feed.after(client.joined)
+            if feed is not self._feed:
+                await client.connection.close(1012, _MADE_ANEW)
+                raise ConnectionError
+            came = feed.after(client.joined)
             if came is None:
                 self._drop(client.connection)
                 raise ConnectionError

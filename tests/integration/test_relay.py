@@ -15,6 +15,7 @@ import websockets
 from prometheus_client import REGISTRY
 
 from pipeline import kafka
+from pipeline import settings as pipeline_settings
 from pipeline.errors import Misconfigured
 from pipeline.settings import Settings
 from pipeline.sinks import relay as module
@@ -257,6 +258,33 @@ async def test_stopping_tells_clients_to_come_back(place: tuple[Settings, kafka.
     async with serve_relay(place[0]):
         feed = await client(place[0])
     assert await closed(feed) == 1012
+
+
+async def test_who_is_replayed_a_feed_that_ends_is_sent_away():
+    """Its topics are made anew meanwhile: what the new ones hold by then would be missing, and nothing would say so."""
+    settings = replace(pipeline_settings.read({}), relay_port=free_port())
+    relay = module.Relay(settings, "old")
+    server = await module._bind(relay, settings)
+    await server.start_serving()
+    try:
+        for offset in range(3000):
+            relay._take(record(settings, offset, "x" * 3000))
+        cursor = relay._feed._ring[0].cursor
+        async with client(settings, f"?since={cursor}", max_queue=1) as feed:
+            assert (await receive(feed))["data"]["recovered"] is True
+            await relay.begin_anew("new")
+            relay._take(record(settings, 0))
+            with pytest.raises(websockets.ConnectionClosed):
+                await names(feed, 3000)
+        assert await closed(feed) == 1012
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def record(settings: Settings, offset: int, text: str = "") -> kafka.Message:
+    value = decision(f"d{offset}", text=text)
+    return kafka.Message(settings.topic_decisions, 0, offset, None, value, [], 0)
 
 
 async def test_a_taken_port_names_its_setting(place: tuple[Settings, kafka.Sender]):
