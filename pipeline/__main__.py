@@ -350,9 +350,10 @@ async def _show_decisions(running: Settings) -> None:
     async with kafka.tail(running, [running.topic_decisions], backlog=0) as batches:
         async for batch in batches:
             for message in batch:
-                text = decision_line(decoder.decode(message.value or b""))
-                out.print(text, markup=False, highlight=False, soft_wrap=True)
-                sys.stdout.flush()
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # anybody may write there
+                    text = decision_line(decoder.decode(message.value or b""))
+                    out.print(text, markup=False, highlight=False, soft_wrap=True)
+                    sys.stdout.flush()
 
 
 def decision_line(decision: Decision) -> str:

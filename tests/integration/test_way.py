@@ -400,6 +400,20 @@ async def test_what_is_silenced_is_decided_and_nobody_is_told(stack: tuple[Stack
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_what_is_no_decision_ends_not_the_showing_of_them(stack: tuple[Stack, Program]):
+    """On the topic of decisions anybody may write: Slack's role buries it, and the next decision is shown as ever."""
+    up, program = stack
+    producer = Producer({"bootstrap.servers": up.kafka})
+    producer.produce("decisions", b"no decision")
+    assert await asyncio.to_thread(producer.flush, 10) == 0
+    await program.says("slack_unreadable", 20)
+    async with websockets.connect(up.feed) as feed:
+        await asyncio.to_thread(up.publish, b'{"error_type": "after_no_decision"}')
+        decision = await next_decision(feed, "after_no_decision")
+    await program.says(f"ms, {decision['id']})", 20)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_returning_client_misses_nothing(stack: tuple[Stack, Program]):
     """With the cursor of its last event a client gets what it missed, once; with a bad cursor it gets nothing of it."""
     up, _ = stack
