@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -38,7 +39,8 @@ class Subscription:
     """A member of a consumer group. Iterate over batches; `commit` one once its effect is durable.
 
     It polls all the while, so that slow work costs no membership. What a rebalance takes away is not handed out any
-    more; the batch that is under way is waited for, up to `HANDOVER` seconds.
+    more; the batch that is under way is waited for, up to `HANDOVER` seconds. Who polls makes the commits: while a
+    consumer is polled confluent-kafka lets no other thread in, and a rebalance is a part of that.
     """
 
     def __init__(self, consumer: Consumer, topics: Sequence[str]) -> None:
@@ -48,7 +50,8 @@ class Subscription:
         self._ready: deque[Message] = deque()
         self._held: set[Where] = set()
         self._current: set[Where] = set()
-        self._idle = threading.Event()
+        self._wanted: deque[tuple[list[Partition], Future[None]]] = deque()
+        self._stirred = threading.Event()
         self._some = asyncio.Event()
         self._paused: bool | None = False
         self._closing = False
@@ -72,10 +75,12 @@ class Subscription:
             offsets = [Partition(*where, end) for where, end in ends.items() if where in self._held]
         if not offsets:
             raise Unavailable("kafka", "the partitions have gone to another member of the group")
-        try:
-            await asyncio.to_thread(self._consumer.commit, offsets=offsets, asynchronous=False)
-        except KafkaException as exc:
-            raise Unavailable("kafka", str(exc)) from exc
+        if self._task is not None and self._task.done():
+            raise _ended()
+        done: Future[None] = Future()
+        self._wanted.append((offsets, done))
+        self._stirred.set()
+        await asyncio.wrap_future(done)
 
     async def _next(self) -> list[Message]:
         while True:
@@ -85,7 +90,6 @@ class Subscription:
                     batch = list(self._ready)
                     self._ready.clear()
                     self._current = {(message.topic, message.partition) for message in batch}
-                    self._idle.clear()
                     return batch
             if self._task is not None and self._task.done():
                 self._task.result()
@@ -94,7 +98,7 @@ class Subscription:
     def _done(self) -> None:
         with self._lock:
             self._current = set()
-            self._idle.set()
+        self._stirred.set()
 
     async def open(self) -> None:
         """Join the group, and begin to poll."""
@@ -107,17 +111,36 @@ class Subscription:
     async def close(self) -> None:
         """Leave the group, once the poll that is under way has returned."""
         self._closing = True
-        self._idle.set()
+        self._stirred.set()
         if self._task is not None:
             await asyncio.wait([self._task])
         await asyncio.to_thread(self._consumer.close)
 
     async def _fill(self) -> None:
-        while not self._closing:
-            if await asyncio.to_thread(self._poll):
-                self._some.set()
+        try:
+            while not self._closing:
+                if await asyncio.to_thread(self._poll):
+                    self._some.set()
+        finally:
+            while self._wanted:
+                _, done = self._wanted.popleft()
+                if done.running() or done.set_running_or_notify_cancel():
+                    done.set_exception(_ended())
+
+    def _commit(self) -> None:
+        while self._wanted:
+            offsets, done = self._wanted[0]
+            if done.set_running_or_notify_cancel():
+                try:
+                    self._consumer.commit(offsets=offsets, asynchronous=False)
+                except KafkaException as exc:
+                    done.set_exception(Unavailable("kafka", str(exc)))
+                else:
+                    done.set_result(None)
+            self._wanted.popleft()
 
     def _poll(self) -> bool:
+        self._commit()
         full = len(self._ready) >= BATCH
         if full != self._paused:
             # Paused partitions bring nothing, and polling them keeps us in the group.
@@ -135,10 +158,21 @@ class Subscription:
 
     def _on_revoke(self, _: Consumer, partitions: Sequence[Partition]) -> None:
         gone = self._drop(partitions)
-        if self._current & gone and not self._closing and not self._idle.wait(HANDOVER):
+        if not self._is_done_with(gone):
             log.warning("handed_over_unfinished", partitions=len(gone))
         with self._lock:
             self._held -= gone
+
+    def _is_done_with(self, gone: set[Where]) -> bool:
+        """Wait for the batch that is under way, and commit it."""
+        deadline = monotonic() + HANDOVER
+        while True:
+            self._stirred.clear()
+            self._commit()
+            if self._closing or not self._current & gone:
+                return True
+            if not self._stirred.wait(max(deadline - monotonic(), 0)):
+                return False
 
     def _on_lost(self, _: Consumer, partitions: Sequence[Partition]) -> None:
         gone = self._drop(partitions)
@@ -150,6 +184,10 @@ class Subscription:
         with self._lock:
             self._ready = deque(message for message in self._ready if (message.topic, message.partition) not in gone)
         return gone
+
+
+def _ended() -> Unavailable:
+    return Unavailable("kafka", "the subscription has ended")
 
 
 @asynccontextmanager

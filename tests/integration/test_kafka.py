@@ -6,6 +6,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer import message_accumulator, producer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
@@ -202,6 +203,43 @@ async def test_a_member_that_is_behind_goes_on_after_a_rebalance(
                 await until(all_seen, 20, "all records")
                 for task in working:
                     task.cancel()
+    finally:
+        await sender.close()
+
+
+async def test_a_rebalance_waits_for_the_batch_under_way_and_no_longer(kafka_server: brokers.Broker):
+    """It is acknowledged while its partitions are still held: nobody gets it again, and nobody waits for `HANDOVER`."""
+    settings = topics(on(kafka_server))
+    await kafka.create_topics(settings)
+    sender, group = kafka.Sender(settings), f"group-{uuid4().hex[:8]}"
+    try:
+        await asyncio.gather(*(sender.send(settings.topic_decisions, b"%d" % n, b"%d" % n) for n in range(10)))
+        async with kafka.subscribe(settings, [settings.topic_decisions], group) as one:
+            following = aiter(one)
+            batch = await anext(following)
+            ready = one._ready
+
+            async def is_asked_for() -> bool:
+                return one._ready is not ready  # what was to come is dropped first
+
+            async with kafka.subscribe(settings, [settings.topic_decisions], group) as two:
+                await until(is_asked_for, 60, "a rebalance")
+                with structlog.testing.capture_logs() as logged:
+                    async with asyncio.timeout(consume.HANDOVER / 2):
+                        await one.commit(batch)
+                    going_on = [asyncio.create_task(anext(batches)) for batches in (following, aiter(two))]
+
+                    async def is_shared() -> bool:
+                        return len(one._held) == len(two._held) == 1
+
+                    await until(is_shared, consume.HANDOVER / 2, "its end")
+                for task in going_on:
+                    task.cancel()
+                await asyncio.wait(going_on)
+                again = [task.result() for task in going_on if not task.cancelled()]
+        assert not logged
+        seen = {(message.partition, message.offset) for message in batch}
+        assert not seen & {(message.partition, message.offset) for others in again for message in others}
     finally:
         await sender.close()
 

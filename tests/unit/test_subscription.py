@@ -1,5 +1,6 @@
 """What a rebalance leaves of a subscription: its bookkeeping, without a broker."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -55,10 +56,36 @@ async def test_what_went_to_others_is_neither_handed_out_nor_acknowledged(how: s
     getattr(subscription, how)(consumer, [TWO])
     batch = await subscription._next()
     assert [(message.partition, message.offset) for message in batch] == [(0, 7), (0, 8)]
-    await subscription.commit([record(0, 8), record(1, 3), record(0, 7)])
+    committing = asyncio.create_task(subscription.commit([record(0, 8), record(1, 3), record(0, 7)]))
+    await asyncio.sleep(0)
+    subscription._poll()
+    await committing
     assert consumer.committed == [(0, 9)]
     with pytest.raises(Unavailable, match="gone to another member"):
         await subscription.commit([record(1, 3)])
+
+
+async def test_a_commit_of_a_subscription_that_ends_is_told(monkeypatch: pytest.MonkeyPatch):
+    """What was wanted of it, what is under way, and what comes after: none of it waits for ever."""
+    consumer, subscription = subscribed(ONE)
+    given_up = asyncio.create_task(subscription.commit([record(0, 1)]))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    commits = [asyncio.create_task(subscription.commit([record(0, offset)])) for offset in (7, 8)]
+    await asyncio.sleep(0)
+
+    def break_(**_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(consumer, "commit", break_)
+    subscription._task = asyncio.create_task(subscription._fill())
+    with pytest.raises(RuntimeError, match="broken"):
+        await subscription._task
+    commits.append(asyncio.create_task(subscription.commit([record(0, 9)])))
+    async with asyncio.timeout(5):
+        for commit in commits:
+            with pytest.raises(Unavailable, match="ended"):
+                await commit
 
 
 async def test_who_holds_enough_pauses_and_goes_on():
