@@ -26,11 +26,11 @@ setup: $(STAMP) ## build .venv from requirements.lock (instant when nothing chan
 $(STAMP): requirements.lock pyproject.toml
 	@set -eu; \
 	python=''; \
-	for candidate in $(or $(PYTHON),python3.11 python3.12 python3.13 python3); do \
-	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then python="$$candidate"; break; fi; \
+	for candidate in $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3); do \
+	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then python="$$candidate"; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo 'PulseGuard needs Python 3.11, 3.12 or 3.13, and none was found: install one, or name it: make setup PYTHON=/path/to/python3.11' >&2; exit 1; \
+	  echo 'PulseGuard needs Python 3.11, 3.12, 3.13 or 3.14, and none was found: install one, or name it: make setup PYTHON=/path/to/python3.11' >&2; exit 1; \
 	fi; \
 	[ -x $(BIN)/python ] || { "$$python" -m venv $(VENV) >/dev/null && [ -x $(BIN)/pip ]; } || { \
 	  rm -rf $(VENV); echo "$$python cannot make a virtual environment: on Debian and Ubuntu, install python3-venv" >&2; exit 1; }; \
@@ -111,7 +111,7 @@ generate: setup ## write schemas/generated anew
 	$(BIN)/python -m schemas.generate
 	$(BIN)/python -m pipeline.gateway
 
-lock: setup ## resolve the packages anew, with hashes, for Python 3.11 to 3.13
+lock: setup ## resolve the packages anew, with hashes, for Python 3.11 to 3.14
 	$$(command -v uv || echo $(BIN)/uv) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.lock
 

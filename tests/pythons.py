@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.program import ROOT
 
-SUPPORTED = ("3.11", "3.12", "3.13")
+SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 _VERSION = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"  # Debian has Pythons that make no environment
 
 
