@@ -6,7 +6,7 @@ scikit-learn (pulseguard[calibrate]) is needed here and nowhere else; what runs 
 import random
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 
@@ -25,15 +25,21 @@ LEAST = 30
 """Samples below which a fit says more of chance than of confidence."""
 PRIOR = 20
 """How many verdicts the confidence in force counts for, where a team's own move it: deploy/RETRIEVAL.md."""
-RIGHT = ("similarity", "clearance", "lead", "coverage", "exact", "distinct")
-RELEVANT = ("similarity", "lead", "coverage", "exact", "distinct")
-"""The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md."""
+MOVED = ("similarity", "clearance", "lead", "coverage", "exact", "distinct")
+RIGHT = (*MOVED, "searched")
+RELEVANT = ("similarity", "lead", "coverage", "exact", "distinct", "searched")
+"""The signals that each model may use: which, and why not the others, is in deploy/RETRIEVAL.md.
+
+What a team says moves all but the weight of its record's size: that has hardly another one to be told from.
+"""
 KNOWN = 0.65
 """The share of a dataset's weight on cases with an answer: the mean of those at hand, which have 0.54 to 0.77."""
 _NAMED = 0.2
 """The weight of a case that is asked by the alert's name: nearly trivial, but all there is of equal error types."""
 _ORPHANED = 0.1
 """The weight of a case whose incident was taken away, beside the case itself."""
+_PARTS, _PARTED = (10, 25, 60), 0.5
+"""The sizes of parts of a dataset that are asked by themselves, as of a record that is young; and what they weigh."""
 _HALF = 2
 _TENTH = 10
 _ROUNDS = 300
@@ -83,9 +89,9 @@ async def samples_of(
 ) -> list[Sample]:  # fmt: skip
     """Samples of a dataset: each case as it is asked, and with less weight in ways that are harder (`_WAYS`).
 
-    Each also with its relevant incidents taken away, so that all that is left is their kin. Of all weight, `KNOWN` is
-    on cases with an answer. Among incidents of other datasets nothing is asked: who wrote a case did not look whether
-    one of those answers it.
+    Each also with its relevant incidents taken away, so that all that is left is their kin; and of parts of the
+    incidents. Of all weight, `KNOWN` is on cases with an answer. Among incidents of other datasets nothing is asked:
+    who wrote a case did not look whether one of those answers it.
     """
     told = {case.id for case in headline(cases)}
     samples: list[Sample] = []
@@ -100,7 +106,32 @@ async def samples_of(
                 samples.append(
                     Sample(_group(case), outcome.signals, relevant, outcome.right, weight, of if plain else "")
                 )
-    return _balanced(samples, len(told))
+    samples = _balanced(samples, len(told))
+    for size in _PARTS:
+        parted: list[Sample] = []
+        for part, asked in _parts(incidents, headline(cases), size):
+            async with open_index() as index:
+                await index.sync(Shelf(part))
+                parted += [
+                    Sample(_group(outcome.case), outcome.signals, bool(outcome.case.relevant), outcome.right)
+                    for outcome in await run(index, asked, catalogue, calibration)
+                ]
+        samples += _balanced(parted, len(told) * _PARTED / len(_PARTS))
+    return samples
+
+
+def _parts(
+    incidents: Sequence[Incident], cases: Sequence[Case], size: int
+) -> Iterator[tuple[list[Incident], list[Case]]]:
+    """The incidents dealt into parts of this size, each with the cases that it answers and as many that it does not."""
+    chance = random.Random(size)  # noqa: S311 - a draw, no secret
+    dealt = chance.sample(incidents, len(incidents))
+    for start in range(0, len(dealt) - size, size):
+        part = dealt[start : start + size]
+        ids = {incident.id for incident in part}
+        known = [case for case in cases if case.relevant & ids]
+        unknown = [_orphaned(case) for case in cases if not case.relevant & ids]
+        yield part, known + chance.sample(unknown, min(len(known), len(unknown)))
 
 
 def _balanced(samples: Sequence[Sample], total: float) -> list[Sample]:
@@ -177,7 +208,7 @@ def _fit(samples: Sequence[Sample], fitted_on: str, now: Calibration, unjudged: 
     if said:
         relevant = _logistic(said, RELEVANT, lambda sample: bool(sample.relevant))
         return Calibration(fitted_on, relevant, _logistic(samples, RIGHT, lambda sample: sample.right))
-    moved = _logistic(samples, RIGHT, lambda sample: sample.right, _in_force(samples, unjudged, now))
+    moved = _logistic(samples, MOVED, lambda sample: sample.right, _in_force(samples, unjudged, now))
     # What was counted before stays counted: few verdicts, all of them on advice, bear out less at either end.
     least, most = min(moved.least, now.right.least), max(moved.most, now.right.most)
     return Calibration(fitted_on, now.relevant, msgspec.structs.replace(moved, least=least, most=most))

@@ -18,6 +18,8 @@ from schemas import Signals
 FEATURES = Signals.__struct_fields__
 _CLEAR = 0.25
 """The margin or clearance beyond which the first one is no surer: an equal error type alone makes it 1."""
+_FEW, _MANY = 10, 200
+"""The smallest and largest record that the shipped confidence is fitted on: beyond, the size tells no more."""
 
 
 class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +64,11 @@ def percent(share: float) -> str:
 def features_of(signals: Signals) -> dict[str, float]:
     """What the models look at, by name."""
     features: dict[str, float] = msgspec.structs.asdict(signals)
-    return features | {"margin": min(max(signals.margin, 0.0), _CLEAR), "clearance": min(signals.clearance, _CLEAR)}
+    return features | {
+        "margin": min(max(signals.margin, 0.0), _CLEAR),
+        "clearance": min(signals.clearance, _CLEAR),
+        "searched": math.log(min(max(signals.searched, _FEW), _MANY)),
+    }
 
 
 def trust(signals: Signals, calibration: Calibration) -> Trust:

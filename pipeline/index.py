@@ -108,7 +108,7 @@ class Index:
         beside = await self._near_titles({best[0].point: best[0].known for best in fused if best}, kept)
         passed = {_point_id(name) for name in hidden}
         return [
-            _found(query, terms.words, best, by_meaning, _others(best, beside, passed), limit)
+            _found(query, terms.words, best, by_meaning, _others(best, beside, passed), self._size, limit)
             for query, terms, best, (by_meaning, _) in zip(queries, sparse, fused, hits, strict=True)
         ]
 
@@ -309,9 +309,15 @@ def _fused(
 
 
 def _found(
-    query: Query, terms: list[int], hits: Sequence[_Hit], by_meaning: Hits, beside: Sequence[float], limit: int
+    query: Query,
+    terms: list[int],
+    hits: Sequence[_Hit],
+    by_meaning: Hits,
+    beside: Sequence[float],
+    size: int,
+    limit: int,
 ) -> Found:
-    """``beside``: the cosines of the first one's title with other ones."""
+    """``beside``: the cosines of the first one's title with other ones; ``size``: the record's."""
     if not hits:
         return Found([], Signals())
     first = hits[0]
@@ -326,6 +332,7 @@ def _found(
         clearance=round(clearance(first.score, rivals), 4),
         lead=round(first.cosine - just_near(list(by_meaning.values())), 4),
         distinct=round(distinctness(first.title, beside), 4),
+        searched=size,
     )
     evidence = [
         msgspec.structs.replace(hit.known.evidence, score=round(min(max(hit.cosine, -1.0), 1.0), 4))

@@ -55,7 +55,8 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     own; ``coverage`` the share, 0..1, of the anomaly's words that it holds; ``exact`` 1 where the error types are
     equal; ``agreement`` 1 where it is the most similar one by meaning, too; ``clearance`` the margin before all others
     taken together, so many near rivals count for more than one; ``lead`` how far its cosine is above those of incidents
-    that are just near; ``distinct`` how much nearer its title is to the anomaly than to the nearest of other titles.
+    that are just near; ``distinct`` how much nearer its title is to the anomaly than to the nearest of other titles;
+    ``searched`` how many incidents were on record, 0 where an older decision does not say.
     """
 
     similarity: float = 0.0
@@ -66,6 +67,7 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     clearance: float = 0.0
     lead: float = 0.0
     distinct: float = 0.0
+    searched: int = 0
 
 
 class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -299,7 +299,9 @@ async def test_a_title_like_others_stands_out_less(plain: Settings, embedder: Em
         ):
             shelf.put(further)
             await index.sync(shelf)
-            found.append((await index.search(asked))[0].signals.distinct)
+            signals = (await index.search(asked))[0].signals
+            assert signals.searched == len(shelf.held)
+            found.append(signals.distinct)
         hidden = (await index.search(asked, hidden=["slow"]))[0].signals.distinct
     alone, twice, beside = found
     assert twice == alone == hidden

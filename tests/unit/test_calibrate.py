@@ -7,12 +7,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.calibrate import LEAST, Comparison, Sample, by_dataset, compare, fit, held_out, samples_of_feedback
+from pipeline.calibrate import (
+    LEAST,
+    Comparison,
+    Sample,
+    _parts,
+    by_dataset,
+    compare,
+    fit,
+    held_out,
+    samples_of_feedback,
+)
 from pipeline.confidence import Calibration, Logistic, trust
+from pipeline.dataset import Case
 from pipeline.errors import Rejected
 from pipeline.measure import samples
 from pipeline.settings import Settings
-from schemas import Action, Feedback, Signals
+from schemas import Action, Anomaly, Feedback, Incident, Signals
 from tests.unit.test_blocks import decision
 
 HALF = Calibration("always half", Logistic(0.0, {}), Logistic(0.0, {}))
@@ -203,6 +214,33 @@ def test_the_fewest_samples_can_be_compared():
     """A fold less is enough to compare with, where all are enough to fit on."""
     samples, unjudged = verdicts(LEAST, STEEP, 1)
     assert compare(samples, STEEP, held_out(samples, STEEP, unjudged)).samples == LEAST
+
+
+def test_the_size_of_a_team_s_record_is_no_signal_to_it():
+    """It has one size, give or take: a weight that chance gave to that would carry the confidence off as it grows."""
+    grown = [
+        replace(one, signals=msgspec.structs.replace(one.signals, searched=150 if one.right else 20))
+        for one in drawn(400)
+    ]
+    assert "searched" in fit(grown, "a dataset", HALF).right.weights
+    team = [replace(one, relevant=None) for one in grown]
+    assert "searched" not in fit(team, "feedback", HALF).right.weights
+
+
+def test_a_dataset_is_asked_in_parts_too():
+    """Each incident is in one part at most, each part is asked what it answers and as much that it does not."""
+    incidents = [Incident(id=str(number), title="x", symptoms="x") for number in range(25)]
+    cases = [Case(f"q{n}", "", Anomaly(error_type="x"), frozenset({str(n)} if n < 25 else ()), None) for n in range(40)]
+    parts = list(_parts(incidents, cases, 10))
+    assert [len(part) for part, _ in parts] == [10, 10]
+    held = [incident.id for part, _ in parts for incident in part]
+    assert len(set(held)) == 20
+    for part, asked in parts:
+        ids = {incident.id for incident in part}
+        assert {name for case in asked for name in case.relevant} == ids
+        assert sum(not case.relevant for case in asked) == len(ids)
+        assert not any(case.hidden & ids for case in asked)
+    assert not list(_parts(incidents[:10], cases, 10))
 
 
 async def test_without_a_query_there_is_nothing_to_fit_on(tmp_path: Path):

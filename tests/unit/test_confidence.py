@@ -55,6 +55,15 @@ def test_a_better_match_is_trusted_more(name: str):
     assert before.right + before.relevant < after.right + after.relevant or name == "exact"
 
 
+def test_what_stands_out_among_more_is_trusted_more():
+    """Up to the largest record that the confidence was fitted on; a record that nobody counted is a small one."""
+    seen = [
+        trust(Signals(similarity=0.4, clearance=0.05, searched=count), load_calibration(None)).right
+        for count in (0, 10, 60, 200, 100_000)
+    ]
+    assert seen[0] == seen[1] < seen[2] < seen[3] == seen[4]
+
+
 def test_nothing_found_is_nothing_trusted():
     assert trust(Signals(), load_calibration(None)) == Trust(0.0, 0.0)
 
