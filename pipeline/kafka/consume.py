@@ -50,7 +50,7 @@ class Subscription:
         self._ready: deque[Message] = deque()
         self._held: set[Where] = set()
         self._current: set[Where] = set()
-        self._wanted: deque[tuple[list[Partition], Future[None]]] = deque()
+        self._wanted: deque[tuple[dict[Where, int], Future[None]]] = deque()
         self._stirred = threading.Event()
         self._some = asyncio.Event()
         self._paused: bool | None = False
@@ -71,14 +71,10 @@ class Subscription:
         for message in batch:
             where = (message.topic, message.partition)
             ends[where] = max(ends.get(where, 0), message.offset + 1)
-        with self._lock:
-            offsets = [Partition(*where, end) for where, end in ends.items() if where in self._held]
-        if not offsets:
-            raise Unavailable("kafka", "the partitions have gone to another member of the group")
         if self._task is not None and self._task.done():
             raise _ended()
         done: Future[None] = Future()
-        self._wanted.append((offsets, done))
+        self._wanted.append((ends, done))
         self._stirred.set()
         await asyncio.wrap_future(done)
 
@@ -129,15 +125,25 @@ class Subscription:
 
     def _commit(self) -> None:
         while self._wanted:
-            offsets, done = self._wanted[0]
+            ends, done = self._wanted[0]
             if done.set_running_or_notify_cancel():
                 try:
-                    self._consumer.commit(offsets=offsets, asynchronous=False)
-                except KafkaException as exc:
-                    done.set_exception(Unavailable("kafka", str(exc)))
+                    self._acknowledge(ends)
+                except Unavailable as exc:
+                    done.set_exception(exc)
                 else:
                     done.set_result(None)
             self._wanted.popleft()
+
+    def _acknowledge(self, ends: dict[Where, int]) -> None:
+        # Only what is held now: what was taken since it was wanted would set its new owner back.
+        offsets = [Partition(*where, end) for where, end in ends.items() if where in self._held]
+        if not offsets:
+            raise Unavailable("kafka", "the partitions have gone to another member of the group")
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exc:
+            raise Unavailable("kafka", str(exc)) from exc
 
     def _poll(self) -> bool:
         self._commit()

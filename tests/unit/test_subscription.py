@@ -56,13 +56,28 @@ async def test_what_went_to_others_is_neither_handed_out_nor_acknowledged(how: s
     getattr(subscription, how)(consumer, [TWO])
     batch = await subscription._next()
     assert [(message.partition, message.offset) for message in batch] == [(0, 7), (0, 8)]
-    committing = asyncio.create_task(subscription.commit([record(0, 8), record(1, 3), record(0, 7)]))
+    wanted = [record(0, 8), record(1, 3), record(0, 7)], [record(1, 3)]
+    some, gone = [asyncio.create_task(subscription.commit(batch)) for batch in wanted]
     await asyncio.sleep(0)
     subscription._poll()
-    await committing
+    await some
     assert consumer.committed == [(0, 9)]
     with pytest.raises(Unavailable, match="gone to another member"):
-        await subscription.commit([record(1, 3)])
+        await gone
+
+
+async def test_what_is_lost_before_it_is_acknowledged_is_its_new_owners():
+    """It went within the very poll that the commit waited for: its owner may be further by now."""
+    consumer, subscription = subscribed(ONE, TWO)
+    batches = [record(1, 3)], [record(0, 8), record(1, 3)]
+    lost, some = [asyncio.create_task(subscription.commit(batch)) for batch in batches]
+    await asyncio.sleep(0)
+    subscription._on_lost(consumer, [TWO])
+    subscription._poll()
+    with pytest.raises(Unavailable, match="gone to another member"):
+        await lost
+    await some
+    assert consumer.committed == [(0, 9)]
 
 
 async def test_a_commit_of_a_subscription_that_ends_is_told(monkeypatch: pytest.MonkeyPatch):
