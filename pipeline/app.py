@@ -37,6 +37,7 @@ from pipeline.stages.forget import forget
 from pipeline.stages.learn import teach
 from pipeline.stages.reconsider import Reconsideration
 from pipeline.stages.record import Grouping, Record, open_record
+from pipeline.stages.rights import check_rights
 from pipeline.stages.situations import load_topology
 
 SEED = Path(__file__).parent.parent / "deploy" / "incidents"
@@ -74,7 +75,7 @@ async def run(settings: Settings, roles: Sequence[str], when_ready: Ready, *, se
         record = await stack.enter_async_context(open_record(settings.database_url))
         settings = replace(settings, kafka_is_embedded=await kafka.is_tansu(settings))
         await kafka.create_topics(settings)
-        await _check_rights(settings, roles)
+        await _check_rights(settings, record, roles)
         if settings.metrics_port and "gateway" not in roles:
             stack.enter_context(metrics.served(settings.host, settings.metrics_port, health.fault))
         sender = kafka.Sender(settings)
@@ -221,8 +222,9 @@ def rights_of(settings: Settings) -> dict[str, Rights]:
     }
 
 
-async def _check_rights(settings: Settings, roles: Sequence[str]) -> None:
+async def _check_rights(settings: Settings, record: Record, roles: Sequence[str]) -> None:
     """Refuse to start without the rights that the roles need: later it would look like an outage."""
+    await check_rights(record, set(roles))
     needs = rights_of(settings)
     reads, writes, groups = ([name for role in roles for name in needs[role][kind]] for kind in range(3))
     await kafka.check_rights(settings, reads, writes, groups)

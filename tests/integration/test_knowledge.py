@@ -468,3 +468,17 @@ async def test_a_role_whose_port_is_taken_says_so_and_never_that_it_is_ready(up:
     code, output = await run(up, "run", role, **up.ports)
     assert (code, "ready: " in output) == (2, False), output
     assert f"{variable}: port {up.ports[variable]} cannot be used" in output
+
+
+async def test_a_role_that_may_not_write_says_so_and_never_that_it_is_ready(up: Stack):
+    """It would wait for ever for what nobody has taken."""
+    await up.rows("CREATE ROLE reader LOGIN PASSWORD 'one'")
+    await up.rows("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    try:
+        url = f"postgresql://reader:one@127.0.0.1:{up.ports['POSTGRES_PORT']}/pulseguard"
+        code, output = await run(up, "run", "slack", DATABASE_URL=url)
+    finally:
+        await up.rows("DROP OWNED BY reader")
+        await up.rows("DROP ROLE reader")
+    assert (code, "ready: " in output) == (2, False), output
+    assert "DATABASE_URL: this user may not insert in table 'messages' (grant INSERT)" in output

@@ -34,6 +34,7 @@ from pipeline.stages import record as stages_record
 from pipeline.stages.fingerprints import Fingerprints
 from pipeline.stages.proposals import Proposals
 from pipeline.stages.record import Arrival, Background, Grouping, Record, open_record
+from pipeline.stages.rights import READ, WRITTEN, check_rights
 from pipeline.stages.situations import Topology, offers, root_of, situation_id
 from schemas import Action, Anomaly, Decision, Feedback, Incident, TrackRecord, Usage
 from tests.conftest import free_port
@@ -887,6 +888,36 @@ async def test_rights_that_were_taken_are_waited_for(record: Record, database_ur
                     await guest.record_arrivals([arrival("a")], Grouping())
         finally:
             await connection.execute("DROP ROLE guest")
+
+
+async def test_rights_that_are_missing_at_start_are_told(record: Record, database_url: str) -> None:
+    """By the variable, and not waited for: nobody has taken them. Who only reads needs no more than that."""
+    guest_url = database_url.replace(f"pulseguard:{urlsplit(database_url).password}", "guest:one")
+    async with record.connection() as connection:
+        await connection.execute("CREATE ROLE guest LOGIN PASSWORD 'one'")
+        try:
+            with pytest.raises(Misconfigured, match=r"^DATABASE_URL: .*permission denied for table pulseguard_schema"):
+                await migrate(guest_url)
+            await connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")
+            await migrate(guest_url)
+            async with open_record(guest_url) as guest:
+                await check_rights(guest, {"gateway", "relay"})
+                for role, tables in WRITTEN.items():
+                    for table in tables:
+                        with pytest.raises(Misconfigured, match=f"^DATABASE_URL: this user may not insert .*'{table}'"):
+                            await check_rights(guest, {role, "gateway"})
+                        await connection.execute(f"GRANT INSERT, UPDATE, DELETE ON {table} TO guest")
+                    await check_rights(guest, {role})
+                await connection.execute("REVOKE SELECT ON silences FROM guest")
+                await check_rights(guest, {"relay"})
+                with pytest.raises(Misconfigured, match="may not select in table 'silences'"):
+                    await check_rights(guest, {"gateway"})
+        finally:
+            await connection.execute("DROP OWNED BY guest")
+            await connection.execute("DROP ROLE guest")
+        tables = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+                                        "AND relkind = 'r' AND relname <> 'pulseguard_schema' ORDER BY 1")  # fmt: skip
+    assert [row["relname"] for row in tables] == sorted(READ)
 
 
 async def test_a_connection_to_a_replica_is_given_up(record: Record, database_url: str) -> None:
