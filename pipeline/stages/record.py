@@ -37,6 +37,8 @@ _PASSING = {"23505", "25006", "42501"}
 
 So is what asyncpg remembers of a table that a migration has changed meanwhile: it has forgotten it when it says so.
 """
+_OTHER_TABLES = {"42P01", "42703", "42804", "42P10"}
+"""No such table, column, type or key: they are another release's, and good data waits until the right one runs."""
 _URL = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _SECONDS = 10.0
 """The limit of each statement, and of the wait for a connection."""
@@ -332,6 +334,9 @@ def _translated() -> Iterator[None]:
         state = exc.sqlstate or ""
         if state in _PASSING or state[:2] in _AWAY or isinstance(exc, asyncpg.InvalidCachedStatementError):
             raise Unavailable("postgres", f"{type(exc).__name__}: {exc}") from exc
+        if state in _OTHER_TABLES:
+            said = f"the tables are not this release's, which a restart mends or names: {type(exc).__name__}: {exc}"
+            raise Unavailable("postgres", said) from exc
         if state[:2] in _BAD_DATA:  # also what the client cannot encode: asyncpg gives that 22000
             raise Rejected(f"PostgreSQL refuses the data: {exc}") from exc
         raise  # a statement that is wrong is our bug

@@ -958,6 +958,35 @@ async def test_a_migration_under_a_running_worker_is_no_bug(record: Record, data
     assert (await record.stats())["anomalies"] == 3
 
 
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        ("ALTER TABLE situation_keys RENAME TO keys", "ALTER TABLE keys RENAME TO situation_keys"),
+        ("ALTER TABLE anomalies RENAME id TO name", "ALTER TABLE anomalies RENAME name TO id"),
+        ("ALTER TABLE progress ALTER next_offset TYPE point USING NULL, ALTER next_offset DROP NOT NULL",
+         "ALTER TABLE progress ALTER next_offset TYPE bigint USING 0, ALTER next_offset SET NOT NULL"),
+        ("ALTER TABLE progress DROP CONSTRAINT progress_pkey",
+         "ALTER TABLE progress ADD PRIMARY KEY (topic_id, kafka_partition)"),
+    ],
+    ids=["table", "column", "type", "key"],
+)  # fmt: skip
+async def test_tables_of_another_release_are_waited_for(
+    record: Record, database_url: str, change: str, back: str
+) -> None:
+    """Under a worker that runs: it makes no dead letters of good anomalies, and says what is wrong."""
+    other = await asyncpg.connect(database_url, timeout=10)
+    try:
+        await other.execute(change)
+        try:
+            with pytest.raises(Unavailable, match="the tables are not this release's"):
+                await record.record_arrivals([arrival("a")], Grouping())
+        finally:
+            await other.execute(back)
+    finally:
+        await other.close()
+    await record.record_arrivals([arrival("a")], Grouping())
+
+
 async def test_migrating_at_once_is_safe(database_url: str) -> None:
     """Several processes, and several tasks of one, may migrate the same fresh database together.
 
