@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from pipeline.embedded import front
-from pipeline.embedded.child import dies_with_parent, free_port, port_in_use
+from pipeline.embedded.child import dies_with_parent, free_port, port_in_use, watched
 from pipeline.errors import Misconfigured
 
 START_SECONDS = 10.0
@@ -29,7 +29,8 @@ async def embedded_broker(port: int) -> AsyncIterator[str]:
     process = await start(port)
     watch = asyncio.create_task(_watch_memory(process.pid))
     try:
-        yield f"127.0.0.1:{port}"
+        async with watched(process, "broker"):
+            yield f"127.0.0.1:{port}"
     finally:
         watch.cancel()
         await stop(process)
@@ -88,7 +89,6 @@ async def _watch_memory(pid: int) -> None:
         try:
             mib = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page // 2**20
         except (OSError, IndexError):
-            log.error("embedded_broker_gone", mend="restart")
-            return
+            return  # it is gone
         if mib > WARN_MIB:
             log.warning("embedded_broker_memory", mib=mib, mend="restart when all is settled, or name your own Kafka")

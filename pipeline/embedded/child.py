@@ -1,12 +1,19 @@
-"""A child process that dies with us, also when we are killed with -9."""
+"""A child process that dies with us, also when we are killed with -9, and whose own death is told."""
 
+import asyncio
 import ctypes
 import os
 import signal
 import socket
-from collections.abc import Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_SECONDS = 1.0
+log = structlog.get_logger()
 
 
 def dies_with_parent(number: int = signal.SIGTERM, user: int | None = None) -> Callable[[], None]:
@@ -26,6 +33,22 @@ def dies_with_parent(number: int = signal.SIGTERM, user: int | None = None) -> C
         prctl(_PR_SET_PDEATHSIG, number)
 
     return prepare
+
+
+@asynccontextmanager
+async def watched(process: "subprocess.Popen[bytes]", part: str) -> AsyncIterator[None]:
+    """Log it if the child ends meanwhile: everybody else takes that for an outage, and waits for its end."""
+
+    async def watch() -> None:
+        while process.poll() is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+        log.error("embedded_part_gone", part=part, code=process.returncode, mend="restart")
+
+    watching = asyncio.create_task(watch(), name=f"embedded {part}")
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 def port_in_use(port: int) -> bool:

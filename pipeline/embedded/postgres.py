@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.embedded.child import dies_with_parent, port_in_use
+from pipeline.embedded.child import dies_with_parent, port_in_use, watched
 from pipeline.errors import Misconfigured
 
 NOBODY = 65534
@@ -51,7 +51,8 @@ async def embedded_postgres(home: Path, port: int) -> AsyncIterator[str]:
         process = _start(binaries, data, port, user, log_file)
         try:
             await _answering(process, data, log_file)
-            yield f"postgresql://pulseguard:{password}@127.0.0.1:{port}/pulseguard"
+            async with watched(process, "postgres"):
+                yield f"postgresql://pulseguard:{password}@127.0.0.1:{port}/pulseguard"
         finally:
             await asyncio.to_thread(_stop, process)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline import kafka
 from pipeline import settings as pipeline_settings
@@ -24,6 +25,7 @@ from pipeline.embedded.broker import embedded_broker
 from pipeline.embedded.postgres import ELSEWHERE, _data_folder, embedded_postgres
 from pipeline.errors import Misconfigured, Unavailable
 from tests.conftest import free_port
+from tests.program import until
 
 HOLD = """
 import asyncio, sys
@@ -234,6 +236,29 @@ async def test_the_broker_stops_at_once_while_a_client_is_connected() -> None:
             await stack.aclose()
         writer.close()
     assert await gone(int(address.split(":")[1]))
+
+
+async def test_a_part_that_is_killed_is_told_of(home: Path) -> None:
+    """To everybody else it is an outage, which will end; one that is stopped is no news."""
+    with capture_logs() as logged:
+        async with embedded_broker(free_port()), embedded_postgres(home, free_port()):
+            pass
+    assert not [said for said in logged if said["event"] == "embedded_part_gone"]
+    before = children()
+    with capture_logs() as logged:
+        async with embedded_broker(free_port()), embedded_postgres(home, free_port()):
+            for pid in children() - before:
+                os.kill(pid, signal.SIGKILL)
+
+            async def told() -> bool:
+                parts = {said["part"] for said in logged if said["event"] == "embedded_part_gone"}
+                return parts == {"broker", "postgres"}
+
+            await until(told, 10, "the log's line for each")
+
+
+def children() -> set[int]:
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
 async def test_more_connections_than_it_has_files_for_pass() -> None:
