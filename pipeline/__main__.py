@@ -116,7 +116,7 @@ def send(
     out.print(f"{len(values)} sent")
     refused = sum(key is None for key, _ in records)
     if refused:
-        said = f"no decision will come of {refused} of these, which is no anomaly: `pulseguard dlq list` says why"
+        said = f"{refused} of these will have no decision, being no anomaly: `{typed('dlq list')}` says why"
         err.print("[yellow]note[/]", plain(said), soft_wrap=True)
 
 
