@@ -45,11 +45,10 @@ async def run_slack(settings: Settings, record: Record, sender: kafka.Sender, po
         group.create_task(posters.look(), name="slack channels")
         async with kafka.subscribe(settings, [settings.topic_decisions], GROUP) as subscription:
             async for batch in subscription:
-                channels = await _take(settings, outbox, sender, batch)
-                await _acknowledge(subscription, batch)
-                metrics.consumed.labels(stage="slack").inc(len(batch))
-                for channel in channels:
+                for channel in await _take(settings, outbox, sender, batch):
                     posters.wake(channel)
+                await _acknowledge(subscription, batch)  # which waits for the poll that is under way
+                metrics.consumed.labels(stage="slack").inc(len(batch))
 
 
 async def _take(

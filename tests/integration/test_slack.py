@@ -15,6 +15,7 @@ import pytest
 
 from pipeline import kafka
 from pipeline.errors import Unavailable
+from pipeline.kafka import consume
 from pipeline.settings import Settings
 from pipeline.sinks import notify, outbox, slack
 from pipeline.sinks.notify import run_slack
@@ -233,6 +234,23 @@ async def test_a_bug_in_a_poster_ends_the_role(place: Place, monkeypatch: pytest
     monkeypatch.undo()
     async with sink(place, place.settings):
         await place.ended("dec_1")
+
+
+async def test_a_message_waits_for_no_acknowledgement(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """It is told once it is written down; the topic hears of it by the next poll, which takes its time here."""
+    monkeypatch.setattr(consume, "WAIT", 5.0)
+    monkeypatch.setattr(notify, "POLL", 60.0)
+
+    async def follows() -> bool:
+        return bool(await kafka.read_all(place.settings, place.settings.topic_dlq))
+
+    async with slack_server() as server, sink(place, hook(place, server)):
+        await place.send(b"no decision")
+        await until(follows, 30, "its dead letter")
+        begun = monotonic()
+        await place.send(body("dec_1"))
+        await place.ended("dec_1")
+        assert server.posts[0][0] - begun < consume.WAIT / 2
 
 
 async def test_a_stop_waits_for_the_post_that_is_under_way(place: Place):
