@@ -117,9 +117,10 @@ def rounded(value: float) -> float:
 
 
 def commit() -> str:
-    """Which commit this is; a plus sign: with changes."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=10", "--dirty=+"], cwd=ROOT, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    """Which commit this is; a plus sign: with changes. A copy without git does not know."""
+    asked = ["git", "describe", "--always", "--abbrev=10", "--dirty=+"]
+    try:
+        told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
     return told.stdout.strip() or "unknown"
