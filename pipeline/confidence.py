@@ -18,8 +18,10 @@ from schemas import Signals
 FEATURES = Signals.__struct_fields__
 _CLEAR = 0.25
 """The margin or clearance beyond which the first one is no surer: an equal error type alone makes it 1."""
-_FEW, _MANY = 10, 200
-"""The smallest and largest record that the shipped confidence is fitted on: beyond, the size tells no more."""
+_FEW, _USUAL, _MANY = 10, 100, 200
+"""The records that the shipped confidence is fitted on: beyond, the size tells no more. As of a usual one counts what
+was decided before this was kept.
+"""
 
 
 class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,7 +69,7 @@ def features_of(signals: Signals) -> dict[str, float]:
     return features | {
         "margin": min(max(signals.margin, 0.0), _CLEAR),
         "clearance": min(signals.clearance, _CLEAR),
-        "searched": math.log(min(max(signals.searched, _FEW), _MANY)),
+        "searched": math.log(min(max(signals.searched or _USUAL, _FEW), _MANY)),
     }
 
 

@@ -56,12 +56,12 @@ def test_a_better_match_is_trusted_more(name: str):
 
 
 def test_what_stands_out_among_more_is_trusted_more():
-    """Up to the largest record that the confidence was fitted on; a record that nobody counted is a small one."""
-    seen = [
+    """Up to the largest record that the confidence was fitted on; one that nobody counted is neither small nor big."""
+    one, few, some, nobody_says, many, most = (
         trust(Signals(similarity=0.4, clearance=0.05, searched=count), load_calibration(None)).right
-        for count in (0, 10, 60, 200, 100_000)
-    ]
-    assert seen[0] == seen[1] < seen[2] < seen[3] == seen[4]
+        for count in (1, 10, 60, 0, 200, 100_000)
+    )
+    assert one == few < some < nobody_says < many == most
 
 
 def test_nothing_found_is_nothing_trusted():
