@@ -93,7 +93,8 @@ async def samples_of(
     incidents. Of all weight, `KNOWN` is on cases with an answer. Among incidents of other datasets nothing is asked:
     who wrote a case did not look whether one of those answers it.
     """
-    told = {case.id for case in headline(cases)}
+    reported = headline(cases)
+    told = {case.id for case in reported}
     samples: list[Sample] = []
     async with open_index() as index:
         await index.sync(Shelf(incidents))
@@ -109,7 +110,7 @@ async def samples_of(
     samples = _balanced(samples, len(told))
     for size in _PARTS:
         parted: list[Sample] = []
-        for part, asked in _parts(incidents, headline(cases), size):
+        for part, asked in _parts(incidents, reported, size):
             async with open_index() as index:
                 await index.sync(Shelf(part))
                 parted += [

@@ -44,14 +44,14 @@ async def samples(
     """
     embedder = await asyncio.to_thread(open_embedder, settings)
     catalogue, calibration = load_catalogue(settings.actions_file), load_calibration(settings.calibration_file)
+    read = {str(folder): dataset.read_dataset(folder, noted=noted) for folder in datasets}  # all of them, first
     found: list[calibrate.Sample] = []
-    for folder in datasets:
-        incidents, cases = dataset.read_dataset(folder, noted=noted)
+    for name, (incidents, cases) in read.items():
         found += await calibrate.samples_of(
-            lambda: fresh_index(settings, embedder), incidents, cases, catalogue, calibration, of=str(folder)
+            lambda: fresh_index(settings, embedder), incidents, cases, catalogue, calibration, of=name
         )
     if not found:
-        raise Rejected(f"{', '.join(map(str, datasets))}: there is no query to fit on")
+        raise Rejected(f"{', '.join(read)}: there is no query to fit on")
     mean = sum(sample.weight for sample in found) / len(found)
     return [replace(sample, weight=sample.weight / mean) for sample in found]
 
